@@ -1,0 +1,91 @@
+"""The `universality` command: one subcommand per pipeline stage, plus `check`.
+
+A subcommand's module is imported only when it is called, so that a stage starts quickly and runs
+no other stage's code.
+"""
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+import typer
+
+from universality.errors import InputError
+
+STAGES = {
+    "check": "Check a parameter file and say what is wrong with it.",
+    "fetch": "Get one pinned artifact of data/sources.yaml and verify its hash.",
+    "convert-llama2c": "Convert a llama2.c checkpoint to a Hugging Face directory.",
+    "convert-gguf": "Convert a GGUF file to a Hugging Face directory.",
+    "hub-model": "Download a model of the Hugging Face hub at a pinned revision.",
+    "sample-corpus": "Sample stories from a language model.",
+    "file-corpus": "Make a corpus from a JSON list of documents.",
+    "hub-corpus": "Make a corpus from a dataset of the Hugging Face hub.",
+    "train-tokenizer": "Train the small models' tokenizer on the corpus.",
+    "train-model": "Train a small language model on the corpus.",
+    "random-model": "Write a small language model with untrained weights.",
+    "evaluate-model": "Measure a model's cross-entropy beside n-gram baselines.",
+    "activations": "Collect and shuffle the activations of a model's hooks.",
+    "train-saes": "Train the SAEs of a model on its activations.",
+    "evaluate-saes": "Judge the SAEs of a model on validation text.",
+    "features": "Write the sparse feature activations of a model's SAEs.",
+    "match": "Match the features of two models.",
+    "metrics": "Collect the headline numbers of every study.",
+    "plot-models": "Draw the figures about the language models.",
+    "plot-saes": "Draw the figures about the SAEs.",
+    "plot-matching": "Draw the figures of the matching study.",
+}
+"""Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
+
+
+class _StageGroup(typer.core.TyperGroup):
+    """A command group that imports a stage's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(STAGES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in STAGES:
+            return None
+        module = importlib.import_module(f"universality.stages.{cmd_name.replace('-', '_')}")
+        stage = typer.Typer(add_completion=False, rich_markup_mode=None)
+        stage.command(cmd_name, help=STAGES[cmd_name])(module.command)
+        return typer.main.get_command(stage)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Stages, in the order of the pipeline"):
+            formatter.write_dl(list(STAGES.items()))
+
+
+app = typer.Typer(
+    cls=_StageGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Do different language models learn the same features? Each subcommand is one stage of "
+    "the pipeline; `make repro` runs them all in order. `universality STAGE --help` explains one.",
+)
+
+
+@app.callback()
+def _main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # Libraries must not phone home, and results must not depend on how many cores there are.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("WANDB_MODE", "disabled")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = os.environ.get("UNIVERSALITY_THREADS", "2")
+
+
+def main() -> Any:
+    """Run the command line; bad input is one line on stderr and exit status 2."""
+    try:
+        return app()
+    except InputError as error:
+        print(f"universality: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,16 @@
+"""`universality check`: the whole parameter file, before anything runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.base import load_section
+from universality.params.complete import Params
+
+
+def command(
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Check `params`."""
+    load_section(params, Params)
