@@ -78,6 +78,8 @@ def _main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("WANDB_MODE", "disabled")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # Our own bars ask for themselves (universality.progress); the libraries' would fill the logs.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = os.environ.get("UNIVERSALITY_THREADS", "2")
 

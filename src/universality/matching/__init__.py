@@ -1,0 +1,1 @@
+"""Matching: which feature of one model is which feature of another."""

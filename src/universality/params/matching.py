@@ -20,9 +20,11 @@ class Matching(Section):
     """How features are matched and tested."""
 
     min_count: Annotated[int, Field(ge=1, description="positions a feature must fire on")]
-    n_null: Annotated[int, Field(ge=1, description="random circular shifts of the documents of B")]
+    n_null: Annotated[int, Field(ge=1, description="random circular shifts of the positions of B")]
     n_bootstrap: Annotated[int, Field(ge=100, description="resamples of documents for intervals")]
-    n_scatter: Annotated[int, Field(ge=1, description="best pairs kept for the scatter figure")]
+    n_scatter: Annotated[
+        int, Field(ge=1, description="feature pairs in the scatter figure, from best to typical")
+    ]
     block_features: Annotated[int, Field(ge=1, description="features of A in memory at a time")]
     threshold: Annotated[float, Field(gt=0, lt=1, description="correlation of a shared feature")]
     seed: Annotated[int, Field(ge=0, description="of the null and of the bootstrap")]

@@ -1,0 +1,1 @@
+"""Figures: a table in, a figure out; nothing is computed here."""

@@ -1,0 +1,1 @@
+"""Pinned external artifacts: where they come from, how they are verified and converted."""

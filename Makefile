@@ -1,0 +1,53 @@
+# `make` says what there is. GNU make 3.81 (macOS) is enough.
+# PYTHON=python3.12 chooses the interpreter of a new environment.
+PYTHON =
+PROFILE = embedded
+RUNNER = dvc
+
+BIN = .venv/bin
+READY = .venv/installed
+# Stages call `universality`, which lives there; nothing is written outside the clone and caches.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL = help
+.PHONY: help setup repro figures pull push lint test
+
+help:
+	@echo 'make repro                   run everything that changed, to figures and metrics'
+	@echo 'make repro PROFILE=smoke     the same with profiles/smoke.yaml, in runs/smoke'
+	@echo 'make repro RUNNER=snakemake  the same graph in parallel, with Snakemake'
+	@echo 'make pull                    get the cached tables instead of computing them'
+	@echo 'make figures                 redraw figures and metrics from the tables alone'
+	@echo 'make test                    lint, type-check and test'
+	@echo 'make lint                    only lint and type-check'
+	@echo 'make setup                   only make .venv; the others do it when it is needed'
+	@echo 'make push                    maintainers: put new tables into the committed remote/'
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh $(PYTHON)
+
+repro: $(READY)
+	@$(BIN)/python workflow/run.py $(PROFILE) $(RUNNER)
+
+# Checked-out files have arbitrary times: without the touch, Snakemake would run stages again.
+pull: $(READY)
+	@$(BIN)/dvc pull --allow-missing
+	@$(BIN)/snakemake --touch --cores 1 --quiet all
+
+figures: $(READY)
+	@$(BIN)/dvc repro --single-item --force `$(BIN)/python workflow/dag.py figures`
+
+push: $(READY)
+	@$(BIN)/dvc push `$(BIN)/python workflow/dag.py tables`
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/snakemake --lint
+	@$(BIN)/python workflow/dag.py check
+
+test: lint
+	@$(BIN)/python -m pytest

@@ -1,0 +1,61 @@
+"""The uncertainty of matched correlations over documents, without matching again.
+
+Partners stay those found on all documents; only the correlation of each pair is recomputed. The
+interval therefore covers which text was read, not which partner was chosen.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from universality.matching.correlation import Sparse
+
+
+@dataclass(frozen=True)
+class DocumentSums:
+    """Per document, the sums that give a pair's correlation: `(n_documents, n_pairs)` each."""
+
+    n: np.ndarray
+    """Positions, `(n_documents,)`."""
+    a: np.ndarray
+    b: np.ndarray
+    aa: np.ndarray
+    bb: np.ndarray
+    ab: np.ndarray
+
+
+def document_sums(a: Sparse, b: Sparse, documents: np.ndarray) -> DocumentSums:
+    """Sum over the rows of each document; column j of `a` and of `b` `(n, n_pairs)` are a pair."""
+    _, index = np.unique(documents, return_inverse=True)
+    rows = np.arange(len(documents))
+    # float64, since squares of float32 sums would not do.
+    members: Any = sp.csr_matrix((np.ones(len(rows)), (index, rows)))
+    a, b = sp.csr_matrix(a, dtype=np.float64), sp.csr_matrix(b, dtype=np.float64)
+
+    def total(values: Sparse) -> np.ndarray:
+        return (members @ values).toarray()
+
+    counts = np.bincount(index).astype(np.float64)
+    return DocumentSums(
+        counts, total(a), total(b), total(a.power(2)), total(b.power(2)), total(a.multiply(b))
+    )
+
+
+def resampled_r(sums: DocumentSums, weights: np.ndarray) -> np.ndarray:
+    """Return each pair's correlation for document weights `(n_bootstrap, n_documents)`.
+
+    The result is `(n_bootstrap, n_pairs)`; 0 where a resample left a feature constant.
+    """
+    n = (weights @ sums.n)[:, None]
+    a, b = (weights @ total / n for total in (sums.a, sums.b))
+    aa, bb = (weights @ total / n for total in (sums.aa, sums.bb))
+    covariance = weights @ sums.ab / n - a * b
+    variance_a, variance_b = aa - a**2, bb - b**2
+    # Below this a variance is rounding error of the difference it was made by.
+    varies = (variance_a > 1e-12 * aa) & (variance_b > 1e-12 * bb)
+    r = np.zeros_like(covariance)
+    scale = np.sqrt(np.where(varies, variance_a * variance_b, 1.0))
+    np.divide(covariance, scale, out=r, where=varies)
+    return np.clip(r, -1, 1)

@@ -1,0 +1,106 @@
+"""One study: the features of every SAE of A against every SAE of B, with null and interval."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from universality.matching.bootstrap import document_sums, resampled_r
+from universality.matching.correlation import Sparse, best_matches, best_r_under_shifts, moments
+
+
+@dataclass(frozen=True)
+class LayerMatch:
+    """The matches of one SAE of A with one SAE of B.
+
+    Only alive features take part, on either side: those that fire on enough positions and vary.
+    Arrays over `d_a` or `d_b` hold partner -1 and r 0 for the others.
+    """
+
+    layer_a: int
+    layer_b: int
+    alive_a: np.ndarray
+    alive_b: np.ndarray
+    count_a: np.ndarray
+    count_b: np.ndarray
+    partner: np.ndarray
+    """Best partner in B of every feature of A, `(d_a,)`."""
+    r: np.ndarray
+    partner_backward: np.ndarray
+    """Best partner in A of every feature of B, `(d_b,)`."""
+    r_backward: np.ndarray
+    null_r: np.ndarray
+    """Best r of every feature of A under each shift of B, `(n_null, d_a)`."""
+    bootstrap_r: np.ndarray
+    """r with the partner held fixed, over resampled documents, `(n_bootstrap, alive of A)`."""
+
+    @property
+    def alive_r(self) -> np.ndarray:
+        """Best r of A's alive features."""
+        return self.r[self.alive_a]
+
+    @property
+    def alive_null_r(self) -> np.ndarray:
+        """Best r of A's alive features under each shift, `(n_null, alive of A)`."""
+        return self.null_r[:, self.alive_a]
+
+
+def match_layers(
+    a: Sparse,
+    b: Sparse,
+    documents: np.ndarray,
+    *,
+    layers: tuple[int, int],
+    offsets: np.ndarray,
+    weights: np.ndarray,
+    min_count: int,
+    block_features: int = 512,
+    exclude_self: bool = False,
+) -> LayerMatch:
+    """Match features `(n, d_a)` with `(n, d_b)` over the same n positions, in both directions.
+
+    `documents` `(n,)` is each row's document, `offsets` the shifts of B's rows that make the null
+    (`nulls.shift_offsets`), `weights` the resampled documents (`stats.document_weights`). Under
+    the null the best partner is searched anew, so it carries the same selection.
+    """
+    kept_a, count_a = _alive(a, min_count)
+    kept_b, count_b = _alive(b, min_count)
+    alive_a, alive_b = (np.flatnonzero(kept) for kept in (kept_a, kept_b))
+    if exclude_self and not np.array_equal(kept_a, kept_b):
+        raise ValueError("exclude_self needs A and B to be the same features")
+    used_a, used_b = a[:, alive_a], b[:, alive_b]
+    options = {"block_features": block_features, "exclude_self": exclude_self}
+    partner, r = np.full(a.shape[1], -1), np.zeros(a.shape[1])
+    partner_backward, r_backward = np.full(b.shape[1], -1), np.zeros(b.shape[1])
+    null_r = np.zeros((len(offsets), a.shape[1]))
+    bootstrap_r = np.zeros((len(weights), len(alive_a)), dtype=np.float32)
+    if len(alive_a) and len(alive_b):
+        forward, backward = best_matches(used_a, used_b, **options)
+        found, best = forward.found[:, 0], forward.partner[:, 0]
+        partner[alive_a] = np.where(found, alive_b[best], -1)
+        r[alive_a] = forward.r[:, 0]
+        partner_backward[alive_b] = np.where(
+            backward.found[:, 0], alive_a[backward.partner[:, 0]], -1
+        )
+        r_backward[alive_b] = backward.r[:, 0]
+        sums = document_sums(used_a[:, found], used_b[:, best[found]], documents)
+        bootstrap_r[:, found] = resampled_r(sums, weights)
+        null_r[:, alive_a] = best_r_under_shifts(used_a, used_b, offsets, **options)
+    return LayerMatch(
+        *layers,
+        kept_a,
+        kept_b,
+        count_a,
+        count_b,
+        partner,
+        r,
+        partner_backward,
+        r_backward,
+        null_r,
+        bootstrap_r,
+    )
+
+
+def _alive(features: Sparse, min_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which columns fire on at least `min_count` rows and vary, and how often each fires."""
+    found = moments(features)
+    return (found.count >= min_count) & (found.sd > 0), found.count

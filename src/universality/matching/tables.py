@@ -1,0 +1,181 @@
+"""The tables of the matching study, from its matches."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from universality.matching.correlation import Sparse
+from universality.matching.study import LayerMatch
+from universality.nulls import permutation_p
+from universality.stats import percentile_interval
+
+POOLED = -1
+"""`layer_a` of the headline row over all layers of A, and `layer_b` where it is not one layer."""
+
+
+def feature_table(match: LayerMatch) -> pd.DataFrame:
+    """Return one row per feature of A: its best partner, r, and r under the first shift of B."""
+    partner, found = match.partner, match.partner >= 0
+    back = np.where(found, match.partner_backward[partner], -1)
+    return pd.DataFrame(
+        {
+            "layer_a": match.layer_a,
+            "layer_b": match.layer_b,
+            "feature_a": np.arange(len(partner)),
+            "partner": partner,
+            "r": match.r,
+            "null_r": match.null_r[0],
+            "count_a": match.count_a,
+            "partner_count": np.where(found, match.count_b[partner], 0),
+            "alive": match.alive_a,
+            "mutual": found & (back == np.arange(len(partner))),
+        }
+    )
+
+
+def backward_table(match: LayerMatch) -> pd.DataFrame:
+    """Return one row per feature of B: its best partner in A and r."""
+    return pd.DataFrame(
+        {
+            "layer_a": match.layer_a,
+            "layer_b": match.layer_b,
+            "feature_b": np.arange(len(match.r_backward)),
+            "partner": match.partner_backward,
+            "r": match.r_backward,
+            "count_b": match.count_b,
+            "alive": match.alive_b,
+        }
+    )
+
+
+def layer_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame:
+    """Return one row per pair of layers, with the null and the interval of its median r."""
+    rows = []
+    for match in matches:
+        backward = match.r_backward[match.alive_b]
+        rows.append(
+            {
+                "layer_a": match.layer_a,
+                "layer_b": match.layer_b,
+                "d_a": len(match.alive_a),
+                "d_b": len(match.alive_b),
+                "n_alive_b": int(match.alive_b.sum()),
+                **_summary([match], [[match]] * len(match.null_r), threshold),
+                "median_r_backward": float(np.median(backward)) if len(backward) else 0.0,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def headline_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame:
+    """Return the headline of a study: for each layer of A its best layer of B, and all pooled.
+
+    Best is the highest median r. Under the null the best layer is chosen anew for every shift, so
+    the null carries that search too; `n_layers_searched` says how wide it was. Where A and B have
+    the same layers there are also the same-layer rows, which searched nothing.
+    """
+    layers_a = sorted({match.layer_a for match in matches})
+    layers_b = sorted({match.layer_b for match in matches})
+    by_layer = {a: [match for match in matches if match.layer_a == a] for a in layers_a}
+    n_null = len(matches[0].null_r)
+
+    def best(layer: int, median: Callable[[LayerMatch], float]) -> LayerMatch:
+        return max(by_layer[layer], key=median)
+
+    chosen = {a: best(a, lambda match: _median(match.alive_r)) for a in layers_a}
+    null_chosen = [
+        {a: best(a, lambda match, s=shift: _median(match.alive_null_r[s])) for a in layers_a}
+        for shift in range(n_null)
+    ]
+    rows = _selection_rows("best_layer", len(layers_b), chosen, null_chosen, threshold)
+    if layers_a == layers_b:
+        same = {match.layer_a: match for match in matches if match.layer_a == match.layer_b}
+        rows += _selection_rows("same_layer", 1, same, [same] * n_null, threshold)
+    return pd.DataFrame(rows)
+
+
+def _selection_rows(
+    selection: str,
+    n_searched: int,
+    chosen: dict[int, LayerMatch],
+    null_chosen: list[dict[int, LayerMatch]],
+    threshold: float,
+) -> list[dict[str, Any]]:
+    """Return the rows of one way of choosing B's layer: every layer of A, then all pooled."""
+    rows = []
+    groups = [([a], a, match.layer_b) for a, match in chosen.items()]
+    for layers, layer_a, layer_b in [*groups, (list(chosen), POOLED, POOLED)]:
+        under_null = [[shift[a] for a in layers] for shift in null_chosen]
+        rows.append(
+            {
+                "selection": selection,
+                "n_layers_searched": n_searched,
+                "layer_a": layer_a,
+                "layer_b": layer_b,
+                **_summary([chosen[a] for a in layers], under_null, threshold),
+            }
+        )
+    return rows
+
+
+def _summary(
+    matches: Sequence[LayerMatch], under_null: Sequence[Sequence[LayerMatch]], threshold: float
+) -> dict[str, float]:
+    """Return the numbers of the alive features of `matches`, pooled, with null and interval.
+
+    `under_null[s]` are the matches that shift s is judged on.
+    """
+    r = np.concatenate([match.alive_r for match in matches])
+    resampled = np.concatenate([match.bootstrap_r for match in matches], axis=1)
+    null = [
+        np.concatenate([match.alive_null_r[shift] for match in group])
+        for shift, group in enumerate(under_null)
+    ]
+    numbers: dict[str, float] = {"n_features": len(r), "n_null": len(null)}
+    statistics = {
+        "median_r": _median,
+        "mean_r": lambda values: float(np.mean(values)) if len(values) else 0.0,
+        "share_above": lambda values: float(np.mean(values >= threshold)) if len(values) else 0.0,
+    }
+    for name, statistic in statistics.items():
+        nulls = np.array([statistic(values) for values in null])
+        low, high = percentile_interval(np.array([statistic(row) for row in resampled]))
+        observed = statistic(r)
+        numbers |= {name: observed, f"{name}_low": low, f"{name}_high": high}
+        numbers |= {
+            f"{name}_null": float(nulls.mean()),
+            f"{name}_p": permutation_p(observed, nulls),
+        }
+    return numbers
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else 0.0
+
+
+def scatter_table(match: LayerMatch, a: Sparse, b: Sparse, n_pairs: int) -> pd.DataFrame:
+    """Return the activations of `n_pairs` pairs wherever either feature fires.
+
+    The pairs lie at even quantiles of r from the best down (4: the best, 75%, median, 25%), so
+    that the figure shows typical pairs beside the best.
+    """
+    alive = np.flatnonzero(match.partner >= 0)
+    order = alive[np.argsort(match.r[alive], kind="stable")]
+    tables = []
+    for pair, quantile in enumerate(1 - np.arange(n_pairs) / n_pairs):
+        if not len(order):
+            break
+        feature = int(order[round(quantile * (len(order) - 1))])
+        partner = int(match.partner[feature])
+        values = np.column_stack(
+            [np.asarray(side.todense()).ravel() for side in (a[:, [feature]], b[:, [partner]])]
+        )
+        fires = (values != 0).any(axis=1)
+        table = pd.DataFrame(values[fires].astype(np.float32), columns=["a", "b"])
+        keys = {"pair": pair, "quantile": quantile, "r": match.r[feature]}
+        keys |= {"layer_a": match.layer_a, "layer_b": match.layer_b}
+        keys |= {"feature_a": feature, "partner": partner}
+        tables.append(table.assign(**keys))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

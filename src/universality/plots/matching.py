@@ -1,0 +1,129 @@
+"""Figures of the matching study: tables in, a figure out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from universality.plots.style import COLORS, COUNTS, HEAT_MAP, panels
+
+Tables = Mapping[str, Mapping[str, pd.DataFrame]]
+"""Pair -> table name -> table, as the matching stage writes them."""
+
+PUBLISHED = {
+    "features .72 (other models)": (0.72, "-."),
+    "neurons .46 (other models)": (0.46, ":"),
+}
+"""Medians of Bricken et al. (2023), on other models: 1 layer, 512 neurons, the Pile."""
+
+
+def best_r_histograms(tables: Tables) -> Figure:
+    """Draw best r per feature against its null, one panel per pair, all layers of A pooled."""
+    figure, all_axes = panels(len(tables), 2, (4.6, 3.3), sharex=True)
+    bins = np.linspace(-0.1, 1, 56).tolist()
+    for axes, (pair, named) in zip(all_axes, tables.items(), strict=True):
+        headline = named["headline"].query("selection == 'best_layer'")
+        layers = headline.query("layer_a >= 0")[["layer_a", "layer_b"]]
+        features = named["features"].merge(layers, on=["layer_a", "layer_b"]).query("alive")
+        axes.hist(
+            features["r"], bins, color=COLORS[5], histtype="stepfilled", edgecolor="black", lw=0.8,
+            label="best r",
+        )  # fmt: skip
+        axes.hist(
+            features["null_r"], bins, color="none", edgecolor="#4d4d4d", hatch="/////",
+            histtype="stepfilled", lw=0.8, label="null: positions of B shifted",
+        )  # fmt: skip
+        pooled = headline.query("layer_a < 0").iloc[0]
+        # The lines end below the legend.
+        axes.axvline(
+            pooled["median_r"], ymax=0.6, color="black", lw=1.8, label=_median_label(pooled)
+        )
+        for name, (r, line) in PUBLISHED.items():
+            axes.axvline(
+                r, ymax=0.6, color=COLORS[1], ls=line, lw=1.4, label=f"Bricken 2023: {name}"
+            )
+        n_searched = int(pooled["n_layers_searched"])
+        axes.set_title(
+            f"{pair}\nn = {len(features)} features, {int(pooled['n_positions'])} positions; "
+            f"best of {n_searched} layers of B",
+            fontsize=8.5,
+        )
+        axes.set_yscale("symlog", linthresh=10)
+        axes.set_ylim(0, axes.get_ylim()[1] * 40)
+        axes.set(xlabel="best-match Pearson correlation r", ylabel="features of A (log above 10)")
+        axes.tick_params(labelbottom=True)
+        axes.legend(loc="upper right", fontsize=6.5)
+    figure.suptitle("How well each feature of A is matched in B")
+    return figure
+
+
+def _median_label(row: pd.Series) -> str:
+    low, high, null = row["median_r_low"], row["median_r_high"], row["median_r_null"]
+    return f"median {row['median_r']:.2f} [{low:.2f}, {high:.2f}]; null {null:.2f}"
+
+
+def scatters(tables: Tables) -> Figure:
+    """Draw the activations of the kept feature pairs: a row per pair of models, best r first."""
+    n_columns = max(len(named["scatter"]["pair"].unique()) for named in tables.values())
+    figure = Figure(figsize=(2.6 * n_columns + 0.6, 2.5 * len(tables)))
+    grid = figure.subplots(len(tables), n_columns, squeeze=False)
+    images = []
+    for row, (pair, named) in zip(grid, tables.items(), strict=True):
+        for axes, (_, points) in zip(row, named["scatter"].groupby("pair"), strict=False):
+            hexagons = axes.hexbin(
+                points["a"], points["b"], gridsize=28, bins="log", mincnt=1, cmap=COUNTS,
+                linewidths=0.1, rasterized=True,
+            )  # fmt: skip
+            images.append(hexagons)
+            first = points.iloc[0]
+            axes.set_title(
+                f"r = {first['r']:.2f} (quantile {first['quantile']:.2f}), n = {len(points)}",
+                fontsize=8,
+            )
+            name_a = f"A/{int(first['layer_a'])}/{int(first['feature_a'])}"
+            name_b = f"B/{int(first['layer_b'])}/{int(first['partner'])}"
+            axes.set_xlabel(f"activation of {name_a}", fontsize=8)
+            axes.set_ylabel(f"activation of {name_b}", fontsize=8)
+        for axes in row[len(named["scatter"]["pair"].unique()) :]:
+            axes.remove()
+        row[0].annotate(
+            pair, (-0.42, 0.5), xycoords="axes fraction", rotation=90, ha="right", va="center",
+            fontsize=9, fontweight="bold",
+        )  # fmt: skip
+    most = max((float(hexagons.get_array().max()) for hexagons in images), default=1)
+    for hexagons in images:
+        hexagons.set_clim(1, max(most, 10))
+    if images:
+        figure.colorbar(images[0], ax=grid, label="positions", shrink=0.6, aspect=30)
+    figure.suptitle(
+        "Activations of matched features, model / layer / feature, where either fires (n positions)"
+    )
+    return figure
+
+
+def layer_heat_maps(tables: Tables) -> Figure:
+    """Draw the median best r of every pair of layers; the null is below it in brackets."""
+    figure, all_axes = panels(len(tables), 2, (4.4, 3.4))
+    scale = Normalize(0, 1)
+    image = None
+    for axes, (pair, named) in zip(all_axes, tables.items(), strict=True):
+        medians, nulls = (
+            named["layers"].pivot(index="layer_a", columns="layer_b", values=column)
+            for column in ("median_r", "median_r_null")
+        )
+        image = axes.imshow(medians.to_numpy(), cmap=HEAT_MAP, norm=scale, aspect="auto")
+        for (i, j), value in np.ndenumerate(medians.to_numpy()):
+            text = f"{value:.2f}\n({nulls.iat[i, j]:.2f})"
+            color = "black" if value > 0.5 else "white"
+            axes.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
+        axes.set_xticks(range(len(medians.columns)), [str(x) for x in medians.columns])
+        axes.set_yticks(range(len(medians.index)), [str(x) for x in medians.index])
+        n = int(named["layers"]["n_positions"].iloc[0])
+        axes.set(xlabel="layer of B", ylabel="layer of A")
+        axes.set_title(f"{pair}, n = {n} positions")
+    if image is not None:
+        figure.colorbar(image, ax=all_axes, label="median best-match r", shrink=0.7)
+    figure.suptitle("Median best-match r (null in brackets)")
+    return figure

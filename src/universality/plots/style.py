@@ -1,0 +1,87 @@
+"""The one style of all figures: colour-blind-safe, readable in grey, the same bytes every time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
+"""Okabe and Ito's palette, which colour-blind readers tell apart."""
+LINES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 2))]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+HATCHES = ["", "////", "....", "\\\\\\\\", "xxxx", "++", "oo"]
+NULL_COLOR = "#8c8c8c"
+"""Nulls, controls and baselines."""
+HEAT_MAP = "cividis"
+COUNTS = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.35, 1, 256)), "counts")
+"""From a blue that shows on white to a dark one."""
+
+_RC: Any = {
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "hatch.linewidth": 0.6,
+    # Ids in SVG files would be random without it.
+    "svg.hashsalt": "universality",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw with this style, whatever the user's own matplotlib settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def panels(
+    n: int, columns: int, size: tuple[float, float], **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a grid of `n` panels of `size` inches each, and its axes."""
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows))
+    grid = figure.subplots(rows, columns, squeeze=False, **options)
+    axes = list(grid.flat)
+    for unused in axes[n:]:
+        unused.remove()
+    return figure, axes[:n]
+
+
+def look(index: int) -> dict[str, Any]:
+    """Return colour, line style and marker of series `index`: three ways to tell it apart."""
+    n = len(COLORS)
+    return {
+        "color": COLORS[index % n],
+        "linestyle": LINES[(index + index // n) % n],
+        "marker": MARKERS[(index + index // n) % n],
+    }
+
+
+def line_look(index: int) -> dict[str, Any]:
+    """Return the look of series `index` without markers, for curves of many points."""
+    return {name: value for name, value in look(index).items() if name != "marker"}
+
+
+def save(figure: Figure, directory: Path, name: str) -> None:
+    """Write `name`.svg and `name`.png, with no date and no version in them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    figure.savefig(directory / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(directory / f"{name}.png", metadata={"Software": None})

@@ -1,0 +1,31 @@
+"""`universality activations`: the shuffled activation cache of a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.activations import Activations
+from universality.params.base import load_section
+from universality.params.saes import SaeModel
+
+
+def command(
+    key: Annotated[str, typer.Argument(help="key of `sae_models`, which names the hooks")],
+    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
+    corpus: Annotated[Path, typer.Option(help="corpus directory; its training split is used")],
+    out: Annotated[Path, typer.Option(help="directory of the new cache")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Write `<hook>.npy`, positions, statistics and the token manifest."""
+    section = load_section(params, Activations, "activations")
+    hooks = load_section(params, SaeModel, "sae_models", key).hooks
+
+    from universality.activations import write_cache
+    from universality.corpora import load_tokens
+    from universality.io import atomic_directory
+    from universality.models import load_bridge
+
+    tokens = load_tokens(corpus, "train", model, section.max_tokens).first(section.n_tokens)
+    with atomic_directory(out) as folder:
+        write_cache(folder, load_bridge(model), tokens, hooks, section)

@@ -1,0 +1,53 @@
+"""`universality evaluate-saes`: how good a model's SAEs are, on validation text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.base import load_section
+from universality.params.saes import SaeEvaluation, SaeModel
+
+
+def command(
+    key: Annotated[str, typer.Argument(help="key of `sae_models`, which names hooks and seeds")],
+    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
+    saes: Annotated[Path, typer.Option(help="directory of the model's SAEs")],
+    corpus: Annotated[Path, typer.Option(help="corpus directory; its validation split is used")],
+    max_tokens: Annotated[int, typer.Option(help="longest document in tokens, BOS included")],
+    out: Annotated[Path, typer.Option(help="directory of the tables")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Reconstruction on the whole validation split, cross-entropy on its first documents."""
+    section = load_section(params, SaeEvaluation, "sae_evaluation")
+    wanted = load_section(params, SaeModel, "sae_models", key)
+
+    import pandas as pd
+
+    from universality.corpora import load_tokens
+    from universality.evaluation import density_table, judge_hook, load_sae, reconstruct
+    from universality.io import atomic_directory, write_table
+    from universality.models import document_losses, load_bridge
+    from universality.saes import sae_id
+
+    bridge = load_bridge(model)
+    loaded = {
+        hook: [load_sae(saes / sae_id(hook, seed)) for seed in wanted.seeds]
+        for hook in wanted.hooks
+    }
+    size = section.batch_tokens
+    sums = reconstruct(bridge, load_tokens(corpus, "validation", model, max_tokens), loaded, size)
+    judged = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
+    clean = document_losses(bridge, judged, size)
+    rows, names, flat = [], [], []
+    for hook in wanted.hooks:
+        metrics = judge_hook(bridge, judged, hook, sums[hook], clean, section)
+        for seed, one, row in zip(wanted.seeds, sums[hook], metrics, strict=True):
+            layer = int(hook.split(".")[1])
+            names.append((sae_id(hook, seed), layer, seed))
+            flat.append(one)
+            where = {"model": key, "sae": sae_id(hook, seed), "layer": layer, "hook": hook}
+            rows.append(where | {"seed": seed} | row)
+    with atomic_directory(out) as folder:
+        write_table(folder / "evaluation.parquet", pd.DataFrame(rows))
+        write_table(folder / "features.parquet", density_table(key, names, flat))

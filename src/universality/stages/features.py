@@ -1,0 +1,44 @@
+"""`universality features`: a model's sparse feature activations on the evaluation text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.base import load_section
+from universality.params.saes import Features, SaeModel
+
+
+def command(
+    key: Annotated[str, typer.Argument(help="key of `sae_models`, which names hooks and seeds")],
+    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
+    saes: Annotated[Path, typer.Option(help="directory of the model's SAEs")],
+    corpus: Annotated[Path, typer.Option(help="corpus directory; its validation split is used")],
+    max_tokens: Annotated[int, typer.Option(help="longest document in tokens, BOS included")],
+    out: Annotated[Path, typer.Option(help="directory of the matrices")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Write a CSR matrix per SAE, the positions of its rows, and the token manifest."""
+    section = load_section(params, Features, "features")
+    wanted = load_section(params, SaeModel, "sae_models", key)
+
+    from universality.corpora import load_tokenizer, load_tokens, token_manifest
+    from universality.evaluation import load_sae
+    from universality.features import position_table, sparse_features, write_features
+    from universality.io import atomic_directory, write_json
+    from universality.models import load_bridge
+    from universality.saes import sae_id
+
+    tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
+    loaded = {
+        sae_id(hook, seed): (hook, load_sae(saes / sae_id(hook, seed)))
+        for hook in wanted.hooks
+        for seed in wanted.seeds
+    }
+    place, matrices = sparse_features(
+        load_bridge(model), tokens, loaded, section.batch_tokens, section.mask_special
+    )
+    table = position_table(tokens, place, load_tokenizer(model)[0])
+    with atomic_directory(out) as folder:
+        write_features(folder, table, matrices)
+        write_json(folder / "tokens.json", token_manifest(tokens))

@@ -1,0 +1,168 @@
+"""The whole pipeline at smoke size, under both runners, as a user runs it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+RESULTS = {"dvc.lock", "figures", "metrics", "remote"}
+
+pytestmark = pytest.mark.pipeline
+
+
+class Project:
+    """A committed copy of this tree with the smoke parameters and a DVC cache of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @classmethod
+    def create(cls, folder: Path) -> "Project":
+        names = _run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], ROOT
+        ).stdout
+        for name in filter(None, names.split("\0")):
+            if Path(name).parts[0] not in RESULTS and (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        shutil.copy(ROOT / "profiles" / "smoke.yaml", folder / "params.yaml")
+        project = cls(folder)
+        project("git", "init", "--quiet")
+        project.commit()
+        return project
+
+    def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return _run(list(command), self.folder, check)
+
+    def commit(self) -> None:
+        self("git", "add", "--all")
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        self("git", *who, "commit", "--quiet", "--message", "as it is")
+
+    @property
+    def lock(self) -> dict:
+        return YAML(typ="safe").load((self.folder / "dvc.lock").read_text())["stages"]
+
+
+def _run(command: list[str], folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@pytest.fixture(scope="module")
+def by_dvc(tmp_path_factory):
+    project = Project.create(tmp_path_factory.mktemp("dvc"))
+    project("dvc", "repro")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="module")
+def by_snakemake(tmp_path_factory):
+    project = Project.create(tmp_path_factory.mktemp("snakemake"))
+    project("snakemake", "--workflow-profile", "workflow/profiles/local")
+    project.commit()
+    return project
+
+
+def test_results_are_there(by_dvc):
+    metrics = json.loads((by_dvc.folder / "metrics" / "matching.json").read_text())
+    for pair in ("seed_a_vs_seed_b", "seed_a_vs_sae_seed", "seed_a_vs_random_a"):
+        assert any(name.startswith(pair) for name in metrics), pair
+    for study in ("models", "saes", "matching"):
+        assert json.loads((by_dvc.folder / "metrics" / f"{study}.json").read_text())
+        svg = {path.stem for path in (by_dvc.folder / "figures" / study).glob("*.svg")}
+        png = {path.stem for path in (by_dvc.folder / "figures" / study).glob("*.png")}
+        assert svg == png
+        assert svg
+
+
+def test_nothing_changed_nothing_runs(by_dvc):
+    again = by_dvc("dvc", "repro")
+    assert "Running stage" not in again.stdout
+    assert "up to date" in again.stdout
+    assert by_dvc("git", "status", "--porcelain").stdout == ""
+
+
+def test_both_runners_write_the_same_lock(by_dvc, by_snakemake):
+    """Same commands, parameters and hashes of every output; only the order may differ."""
+    assert by_snakemake.lock == by_dvc.lock
+    again = by_snakemake("snakemake", "--cores", "2")
+    assert "Nothing to be done" in again.stderr + again.stdout
+
+
+def test_dvc_accepts_what_snakemake_ran(by_snakemake):
+    assert "Running stage" not in by_snakemake("dvc", "repro").stdout
+
+
+def test_snakemake_lint_and_report(by_snakemake):
+    by_snakemake("snakemake", "--lint")
+    by_snakemake("snakemake", "--report", "report.html")
+    report = (by_snakemake.folder / "report.html").read_text()
+    assert "plot_matching" in report
+
+
+def test_bad_parameters_stop_snakemake_before_any_job(by_snakemake):
+    params = by_snakemake.folder / "params.yaml"
+    text = params.read_text()
+    try:
+        params.write_text(text.replace("n_null: 2", "n_nul: 2"))
+        done = by_snakemake("snakemake", "--cores", "1", check=False)
+    finally:
+        params.write_text(text)
+    assert done.returncode != 0
+    assert "n_nul" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_figures_from_cached_tables_alone(by_dvc, tmp_path):
+    """`make push`, then `make pull` and `make figures` in an empty clone without models."""
+    python = str(BIN / "python")
+    tables = by_dvc(python, "workflow/dag.py", "tables").stdout.split()
+    by_dvc("dvc", "push", *tables)
+    assert by_dvc(python, "workflow/dag.py", "check").stderr == ""
+    by_dvc.commit()
+    clone = Project(tmp_path / "clone")
+    _run(["git", "clone", "--quiet", str(by_dvc.folder), str(clone.folder)], tmp_path)
+    clone("dvc", "pull", "--allow-missing")
+    clone("snakemake", "--touch", "--cores", "1", "--quiet", "all")
+    dry = clone("snakemake", "--dry-run", "--cores", "1")
+    assert "Nothing to be done" in dry.stderr + dry.stdout
+    for name in ("figures", "metrics"):
+        shutil.rmtree(clone.folder / name)
+    stages = clone(python, "workflow/dag.py", "figures").stdout.split()
+    clone("dvc", "repro", "--single-item", "--force", *stages)
+    assert clone("git", "status", "--porcelain").stdout == ""
+    assert not any((clone.folder / "data" / "models").glob("*"))
+
+
+def test_experiment_runs_what_depends_on_the_change(by_dvc):
+    done = by_dvc("dvc", "exp", "run", "--name", "more-nulls", "-S", "matching.n_null=3")
+    ran = {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
+    stages = {name for name in by_dvc.lock if name.startswith("match@")}
+    assert stages <= ran <= stages | {"metrics", "plot_matching"}
+    shown = json.loads(by_dvc("dvc", "exp", "show", "--json").stdout)
+    experiments = {
+        run["name"]: run["revs"][0]["data"] for rev in shown for run in rev["experiments"] or []
+    }
+    params = experiments["more-nulls"]["params"]["params.yaml"]["data"]
+    assert params["matching"]["n_null"] == 3
+    metrics = experiments["more-nulls"]["metrics"]
+    assert "metrics/matching.json" in metrics

@@ -1,0 +1,44 @@
+"""A tiny model with random weights and a tiny corpus, for tests that need no real ones."""
+
+from pathlib import Path
+
+import pytest
+
+from universality.params.models import SmallModel
+
+TEXTS = [
+    "Once upon a time, there was a little cat named Tom. Tom liked to play in the sun.",
+    "The dog saw a big red ball. It ran and ran until it was very tired.",
+    "Lily went to the park with her mom. They saw a duck, a fish and a frog!",
+    "Ben was sad. His toy was lost. Then his friend Sam found it, and Ben was happy.",
+    "One day, a bird flew over the house. “Hello, bird,” said the girl. The naïve bird sang.",
+]
+
+
+@pytest.fixture(scope="session")
+def small() -> SmallModel:
+    return SmallModel(
+        vocab_size=300, d_model=16, n_layers=2, n_heads=2, d_mlp=24, context=64,
+        n_tokens=10000, batch_tokens=256, learning_rate=0.01, warmup_fraction=0.1,
+        weight_decay=0.1, log_every=5,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, small: SmallModel) -> Path:
+    """Hugging Face directory of an untrained model."""
+    from universality.models import new_model, save_model, train_tokenizer
+
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(new_model(small, seed=0), train_tokenizer(TEXTS, small.vocab_size), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from universality.corpora import write_corpus
+
+    path = tmp_path_factory.mktemp("corpora") / "tiny"
+    train = [f"{text} {text.lower()} {index}" for index, text in enumerate(TEXTS * 8)]
+    write_corpus(path, {"train": train, "validation": TEXTS}, {"kind": "test"})
+    return path

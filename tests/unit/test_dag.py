@@ -1,0 +1,281 @@
+import ast
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from universality.params.base import Section, load_section
+from universality.params.complete import Params
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+import code_deps  # noqa: E402  # pyright: ignore[reportMissingImports]
+import dag  # noqa: E402  # pyright: ignore[reportMissingImports]
+import lock  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+PROFILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return dag.load_stages(ROOT)
+
+
+# What dvc.yaml says against what is true of the code.
+
+
+def test_code_deps_are_exactly_the_imports():
+    assert code_deps.problems(ROOT / "dvc.yaml", ROOT / "src") == []
+
+
+def test_declared_params_are_those_read():
+    """Top-level sections of params.yaml: declared in dvc.yaml = read by the stage's file."""
+    for name, stage in code_deps._load(ROOT / "dvc.yaml")["stages"].items():
+        body = stage.get("do", stage)
+        keys = [item for item in body.get("params") or [] if isinstance(item, str)]
+        declared = {key.split(".")[0] for key in keys}
+        file = code_deps._stage_file(name, stage, ROOT / "src")
+        assert declared == sections_read(file), name
+
+
+def sections_read(file):
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) != "load_section":
+            continue
+        if ast.unparse(node.args[0]) == "params":
+            section = node.args[2]
+            assert isinstance(section, ast.Constant), f"{file}: name the section literally"
+            found.add(section.value)
+    return found
+
+
+def test_only_stages_read_parameters():
+    files = (ROOT / "src").rglob("*.py")
+    readers = {f.parent.name for f in files if "load_section(" in f.read_text(encoding="utf-8")}
+    assert readers <= {"stages", "params"}
+
+
+def test_lock_matches_code_params_and_dvc_yaml(stages):
+    if not (ROOT / "dvc.lock").exists():
+        pytest.skip("no dvc.lock yet: `make repro` writes it")
+    assert lock.problems(ROOT, stages) == []
+
+
+def test_only_tables_lie_in_the_committed_remote(stages):
+    for stage in stages:
+        for out in stage.outputs:
+            assert (out.remote == "tables") == out.path.startswith("data/tables/"), out.path
+            assert out.in_cache == out.path.startswith("data/"), out.path
+
+
+def test_rules_are_unique_and_every_stage_is_reached(stages):
+    assert len({stage.rule for stage in stages}) == len(stages)
+    makers = {out.path: stage for stage in stages for out in stage.outputs}
+    todo, reached = [makers[path] for path in dag.final_outputs(stages)], set()
+    while todo:
+        stage = todo.pop()
+        if stage.name not in reached:
+            reached.add(stage.name)
+            todo += [makers[path] for path in stage.inputs if path in makers]
+    assert reached == {stage.name for stage in stages}
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_profile_is_valid(path):
+    load_section(path, Params)
+
+
+def test_every_parameter_is_described():
+    def undescribed(model):
+        assert model.__doc__, model
+        for name, field in model.model_fields.items():
+            arguments = [field.annotation, *getattr(field.annotation, "__args__", ())]
+            inner = [a for a in arguments if isinstance(a, type) and issubclass(a, Section)]
+            if not inner and not field.description:
+                yield f"{model.__name__}.{name}"
+            for section in inner:
+                yield from undescribed(section)
+
+    assert list(undescribed(Params)) == []
+
+
+# The parts, on made-up input.
+
+
+def stage(name="s@x", **changes):
+    given = {
+        "cmd": "universality s x",
+        "deps": ("src/a.py",),
+        "inputs": ("src/a.py",),
+        "outputs": (dag.Output("data/x", True, None, True),),
+        "params": {"params.yaml": {"k": 1}},
+        "threads": 1,
+        "mem_mb": 1,
+    }
+    return dag.Stage(name=name, **(given | changes))
+
+
+def test_members_of_a_shared_directory():
+    outputs = ["t/a", "t/b/c", "tt/d"]
+    assert dag.members("t", outputs) == ["t/a", "t/b/c"]
+    assert dag.members("t/a", outputs) == ["t/a"]
+    assert dag.members("src/a.py", outputs) == ["src/a.py"]
+
+
+def test_strays_are_files_that_no_stage_makes(tmp_path):
+    for name in ("t/a", "t/old", "t/b/c", "other"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    makers = [stage(outputs=(dag.Output(p, p == "t/b", None, True),)) for p in ("t/a", "t/b")]
+    assert dag.strays(tmp_path, [*makers, stage(deps=("t",))]) == [tmp_path / "t/old"]
+    assert dag.strays(tmp_path, makers) == []
+
+
+def test_shell_of_both_modes():
+    assert stage().shell("exact") == "dvc --wait-for-lock repro -q -s s@x"
+    assert stage().shell("fast").startswith("universality s x && ")
+
+
+def write(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+SOURCE = {
+    "src/universality/__init__.py": '"""Nothing but words."""\n',
+    "src/universality/stages/__init__.py": '"""Words."""\n',
+    "src/universality/stages/do_it.py": "def f():\n    from universality.sub import one\n",
+    "src/universality/sub/__init__.py": "X = 1\n",
+    "src/universality/sub/one.py": "import os\nimport universality.two\n",
+    "src/universality/two.py": "from universality.three import name, other\n",
+    "src/universality/three.py": "name = other = 1\n",
+    "src/universality/unused.py": "",
+}
+DVC_YAML = """# first
+stages:
+  do_it:
+    foreach: ${{x}}
+    do:
+      cmd: >-
+        universality do-it ${{key}}
+        --out data/${{key}}
+      deps:
+        - data/in # kept
+{code}
+      meta: {{}}
+
+  # second
+  again:
+    cmd: universality do-it x
+{deps}
+    outs:
+      - y
+"""
+CODE = [f"src/universality/{name}.py" for name in ("stages/do_it", "sub/__init__", "sub/one")]
+CODE += [f"src/universality/{name}.py" for name in ("three", "two")]
+
+
+def test_closure_follows_every_import(tmp_path):
+    write(tmp_path, SOURCE)
+    source = tmp_path / "src"
+    found = code_deps.closure(source / "universality/stages/do_it.py", source)
+    assert found == set(CODE)
+
+
+def test_sync_repairs_and_keeps_the_rest(tmp_path):
+    before = DVC_YAML.format(code="        - src/universality/unused.py", deps="    # none")
+    write(tmp_path, SOURCE | {"dvc.yaml": before})
+    path, source = tmp_path / "dvc.yaml", tmp_path / "src"
+    problems = code_deps.problems(path, source)
+    assert len(problems) == 2 * len(CODE) + 1
+    assert any("list src/universality/unused.py" in line for line in problems)
+    code_deps.sync(path, source)
+    assert code_deps.problems(path, source) == []
+    code = "\n".join(f"        - {name}" for name in CODE)
+    deps = "\n".join(["    # none", "    deps:", *(f"      - {name}" for name in CODE)])
+    assert path.read_text() == DVC_YAML.format(code=code, deps=deps)
+    code_deps.sync(path, source)
+    assert path.read_text() == DVC_YAML.format(code=code, deps=deps)
+
+
+def test_directory_hash_is_dvcs():
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.meta import Meta
+    from dvc_data.hashfile.tree import Tree
+
+    files = {name: hashlib.md5(name.encode()).hexdigest() for name in ("a/b", "a-b/c", "a", "B")}
+    tree = Tree()
+    for name, md5 in files.items():
+        tree.add(tuple(name.split("/")), Meta(), HashInfo("md5", md5))
+    tree.digest()
+    assert tree.hash_info is not None
+    assert lock._directory_hash(files) == tree.hash_info.value
+
+
+def md5(text):
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A project of a maker and a reader whose dvc.lock is right."""
+    listing = json.dumps([{"md5": md5("row"), "relpath": "t"}])
+    table = md5(listing) + ".dir"
+    both = json.dumps([{"md5": md5("row"), "relpath": "x/t"}])
+    write(
+        tmp_path,
+        {
+            "src/a.py": "a",
+            "metrics/m.json": "{}",
+            f"remote/files/md5/{table[:2]}/{table[2:]}": listing,
+        },
+    )
+    a = {"path": "src/a.py", "md5": md5("a")}
+    maker = {"cmd": "universality s x", "deps": [a], "params": {"params.yaml": {"k": 1}}}
+    maker["outs"] = [{"path": "data/tables/x", "md5": table}]
+    reader = {"cmd": "universality r", "outs": [{"path": "metrics/m.json", "md5": md5("{}")}]}
+    reader["deps"] = [{"path": "data/tables", "md5": md5(both) + ".dir"}]
+    stages = [
+        stage(outputs=(dag.Output("data/tables/x", True, "tables", True),)),
+        stage(
+            "r",
+            cmd="universality r",
+            deps=("data/tables",),
+            params={},
+            outputs=(dag.Output("metrics/m.json", False, None, False),),
+        ),
+    ]
+    return tmp_path, {"s@x": maker, "r": reader}, stages
+
+
+def lock_problems(root, entries, stages):
+    (root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": entries}))
+    return lock.problems(root, stages)
+
+
+def test_right_lock_has_no_problems(locked):
+    assert lock_problems(*locked) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda root, e: e["s@x"].update(cmd="other"), "s@x: cmd was 'other'"),
+        (lambda root, e: e["s@x"]["params"]["params.yaml"].update(k=2), "params.yaml: k was 2"),
+        (lambda root, e: (root / "src/a.py").write_text("b"), "s@x: src/a.py was"),
+        (lambda root, e: (root / "metrics/m.json").write_text("[]"), "metrics/m.json is not"),
+        (lambda root, e: e["s@x"]["outs"][0].update(md5="0" * 32), "r: data/tables was"),
+        (lambda root, e: e["s@x"]["deps"].clear(), "s@x: deps differ from dvc.yaml: src/a.py"),
+        (lambda root, e: e.pop("s@x"), "s@x: was never run"),
+        (lambda root, e: next(root.glob("remote/*/*/*/*")).unlink(), "not in remote/"),
+    ],
+)
+def test_each_difference_is_one_line(locked, change, expected):
+    root, entries, stages = locked
+    change(root, entries)
+    assert any(expected in line for line in lock_problems(root, entries, stages))

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+
+from universality.corpora import load_tokenizer, load_tokens
+from universality.evaluation import judge_hook, reconstruct, replaced_losses
+from universality.features import position_table, sparse_features, write_features
+from universality.io import read_sparse
+from universality.models import document_losses, load_bridge
+from universality.params.saes import SaeEvaluation, SaeTraining
+from universality.saes import new_sae
+
+HOOK = "blocks.0.hook_mlp_out"
+
+
+class Oracle:
+    """An "SAE" that reconstructs perfectly: features are positive and negative parts."""
+
+    class cfg:
+        d_in, d_sae = 16, 32
+
+    def encode(self, x):
+        return torch.cat([x.relu(), (-x).relu()], dim=-1)
+
+    def decode(self, features):
+        return features[..., :16] - features[..., 16:]
+
+
+class Blind(Oracle):
+    """An "SAE" whose features never fire: the zero ablation."""
+
+    def encode(self, x):
+        return torch.zeros(*x.shape[:-1], 32)
+
+
+@pytest.fixture(scope="module")
+def bridge(tiny_model):
+    loaded = load_bridge(tiny_model)
+    with torch.no_grad():  # so that the MLP matters
+        for name, weight in loaded.original_model.named_parameters():
+            weight *= 30 if "down_proj" in name else 3
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def tokens(tiny_corpus, tiny_model):
+    return load_tokens(tiny_corpus, "validation", tiny_model, 64)
+
+
+def test_oracle_and_blind_sae_are_the_ends_of_the_scale(bridge, tokens):
+    params = SaeEvaluation(n_documents=5, batch_tokens=100, n_bootstrap=100, seed=0)
+    sums = reconstruct(bridge, tokens, {HOOK: [Oracle(), Blind()]}, 100)[HOOK]
+    clean = document_losses(bridge, tokens, 100)
+    oracle, blind = judge_hook(bridge, tokens, HOOK, sums, clean, params)
+    assert oracle["explained_variance"] == pytest.approx(1)
+    assert oracle["ce_loss_recovered"] == pytest.approx(1, abs=1e-4)
+    assert oracle["ce_difference"] == pytest.approx(0, abs=1e-5)
+    assert oracle["l0"] == pytest.approx(16)
+    assert blind["ce_loss_recovered"] == pytest.approx(0, abs=1e-4)
+    assert blind["ce_with_sae"] == pytest.approx(blind["ce_zero"])
+    assert abs(blind["ce_zero"] - blind["ce"]) > 0.01
+    assert blind["dead_fraction"] == 1
+    assert blind["explained_variance"] < 0.1
+    assert oracle["ce_low"] < oracle["ce"] < oracle["ce_high"]
+
+
+def test_reconstruction_sums_against_the_plain_formulas(bridge, tokens, tiny_model):
+    training = SaeTraining(
+        architecture="topk", k=4, expansion=2, n_samples=100, batch_size=10, learning_rate=0.1,
+        warmup_fraction=0, decay_fraction=0, aux_coefficient=1, dead_window=1,
+        checkpoint_every=1, log_every=1,
+    )  # fmt: skip
+    sae = new_sae(training, 16, HOOK, "m", 0).eval()
+    one = reconstruct(bridge, tokens, {HOOK: [sae]}, 64)[HOOK][0]
+    rows = []
+    for index in range(tokens.n_documents):
+        ids = tokens.ids[tokens.bounds[index] : tokens.bounds[index + 1]].astype(np.int64)
+        with torch.inference_mode():
+            rows.append(bridge.run_with_cache(torch.from_numpy(ids)[None])[1][HOOK][0, 1:])
+    x = torch.cat(rows)
+    with torch.inference_mode():
+        features = sae.encode(x)
+        residual = (sae.decode(features) - x).square().sum()
+    total = (x - x.mean(0)).square().sum()
+    assert one.residual.sum() / one.variance.sum() == pytest.approx(float(residual / total), 1e-4)
+    np.testing.assert_allclose(one.density, (features > 0).float().mean(0), atol=1e-6)
+    assert one.count.sum() == len(x)
+    np.testing.assert_allclose(one.mean, x.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_bos_is_left_alone_and_hooks_are_removed(bridge, tokens):
+    before = document_losses(bridge, tokens, 100)[0]
+    seen = []
+
+    def change(value):
+        seen.append(value)
+        return value + 100
+
+    changed = replaced_losses(bridge, tokens.first(1), HOOK, change, 100)
+    assert changed[0] != pytest.approx(before[0])
+    assert np.array_equal(before, document_losses(bridge, tokens, 100)[0])
+    # a document of BOS and one token: the only prediction is made at BOS, which is not replaced
+    import dataclasses
+
+    two = dataclasses.replace(tokens.first(1), ids=tokens.ids[:2], bounds=np.array([0, 2]))
+    assert replaced_losses(bridge, two, HOOK, change, 100)[0] == pytest.approx(
+        document_losses(bridge, two, 100)[0][0], rel=1e-6
+    )
+
+
+def test_features_round_trip_in_document_order(bridge, tokens, tiny_model, tmp_path):
+    place, matrices = sparse_features(bridge, tokens, {"l0": (HOOK, Oracle())}, 64, True)
+    table = position_table(tokens, place, load_tokenizer(tiny_model)[0])
+    write_features(tmp_path, table, matrices)
+    stored = read_sparse(tmp_path / "l0.safetensors")
+    assert stored.shape == (len(table), 32)
+    assert np.array_equal(place, np.flatnonzero(~tokens.special))
+    assert table.groupby("document")["position"].is_monotonic_increasing.all()
+    row = int(np.flatnonzero((table["document"] == tokens.documents[2]))[4])
+    ids = tokens.ids[tokens.bounds[2] : tokens.bounds[3]].astype(np.int64)
+    with torch.inference_mode():
+        x = bridge.run_with_cache(torch.from_numpy(ids)[None])[1][HOOK]
+        expected = Oracle().encode(x)[0, 5].numpy()
+    np.testing.assert_allclose(stored[row].toarray()[0], expected, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,291 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from universality.errors import InputError
+from universality.io import write_sparse, write_table
+from universality.matching.bootstrap import document_sums, resampled_r
+from universality.matching.correlation import best_matches, best_r_under_shifts, moments
+from universality.matching.files import find_saes, match_directories
+from universality.matching.study import match_layers
+from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
+from universality.params.matching import Matching, Pair
+from universality.stages.metrics import matching_metrics
+from universality.stats import document_weights, percentile_interval
+
+
+def random_sparse(rng, n, d, density=0.2, dtype=np.float32):
+    values = rng.random((n, d)).astype(dtype)
+    return sp.csr_matrix(np.where(rng.random((n, d)) < density, values, 0))
+
+
+def reference(a, b):
+    """All correlations by numpy, NaN for constant features."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        both = np.corrcoef(np.hstack([a.toarray(), b.toarray()]).astype(np.float64).T)
+    return np.atleast_2d(both)[: a.shape[1], a.shape[1] :]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 9), st.integers(1, 9))
+def test_agrees_with_corrcoef_in_both_directions(seed, n, d_a, d_b):
+    rng = np.random.default_rng(seed)
+    a, b = random_sparse(rng, n, d_a), random_sparse(rng, n, d_b, 0.4)
+    expected = reference(a, b)
+    found = best_matches(a, b, k=10, block_features=3)
+    for matches, r in zip(found, (expected, expected.T), strict=True):
+        for feature, row in enumerate(r):
+            defined = np.flatnonzero(np.isfinite(row))
+            k = len(defined)
+            assert matches.found[feature].sum() == k
+            np.testing.assert_allclose(matches.r[feature, :k], -np.sort(-row[defined]), atol=1e-9)
+            partners = matches.partner[feature, :k]
+            assert sorted(partners) == list(defined)
+            np.testing.assert_allclose(row[partners], matches.r[feature, :k], atol=1e-9)
+            assert (matches.partner[feature, k:] == -1).all()
+            assert (matches.r[feature, k:] == 0).all()
+
+
+def test_moments_agree_with_numpy():
+    matrix = random_sparse(np.random.default_rng(0), 200, 6)
+    dense = matrix.toarray().astype(np.float64)
+    found = moments(matrix)
+    np.testing.assert_allclose(found.mean, dense.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.sd, dense.std(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(found.count, (dense != 0).sum(axis=0))
+
+
+def test_planted_partners_are_found_under_permutation():
+    rng = np.random.default_rng(0)
+    a = random_sparse(rng, 3000, 40, 0.05)
+    order = rng.permutation(40)
+    noise = random_sparse(rng, 3000, 40, 0.01)
+    b = sp.hstack([a[:, order] * 3 + noise, random_sparse(rng, 3000, 20, 0.05)], format="csr")
+    forward, backward = best_matches(a, b)
+    np.testing.assert_array_equal(forward.partner[:, 0], np.argsort(order))
+    np.testing.assert_array_equal(backward.partner[:40, 0], order)
+    assert forward.r.min() > 0.9 > 0.2 > backward.r[40:].max()
+
+
+def test_directions_are_each_other_swapped():
+    rng = np.random.default_rng(1)
+    a, b = random_sparse(rng, 300, 30), random_sparse(rng, 300, 17)
+    forward, backward = best_matches(a, b, block_features=7)
+    swapped_forward, swapped_backward = best_matches(b, a, block_features=5)
+    np.testing.assert_array_equal(forward.partner, swapped_backward.partner)
+    np.testing.assert_array_equal(backward.partner, swapped_forward.partner)
+    np.testing.assert_allclose(backward.r, swapped_forward.r, atol=1e-12)
+
+
+@pytest.mark.parametrize("block_features", [1, 7, 29])
+def test_blocks_change_nothing(block_features):
+    rng = np.random.default_rng(2)
+    a, b = random_sparse(rng, 400, 30), random_sparse(rng, 400, 50)
+    whole = best_matches(a, b, k=3, block_features=30)
+    blocked = best_matches(a, b, k=3, block_features=block_features)
+    for one, other in zip(whole, blocked, strict=True):
+        np.testing.assert_array_equal(one.partner, other.partner)
+        np.testing.assert_array_equal(one.r, other.r)
+
+
+def test_constant_features_have_no_partner_and_are_none():
+    rng = np.random.default_rng(3)
+    a = random_sparse(rng, 50, 4).toarray()
+    a[:, 1] = 0
+    a[:, 2] = 0.1
+    forward, backward = best_matches(sp.csr_matrix(a), sp.csr_matrix(a), block_features=2)
+    for matches in (forward, backward):
+        assert matches.found[:, 0].tolist() == [True, False, False, True]
+        assert matches.partner[:, 0].tolist() == [0, -1, -1, 3]
+        assert matches.r[[1, 2], 0].tolist() == [0, 0]
+
+
+def test_self_match_is_excluded():
+    a = random_sparse(np.random.default_rng(4), 200, 12)
+    expected = reference(a, a)
+    np.fill_diagonal(expected, -2)
+    for matches in best_matches(a, a, exclude_self=True, block_features=5):
+        np.testing.assert_array_equal(matches.partner[:, 0], expected.argmax(axis=1))
+        np.testing.assert_allclose(matches.r[:, 0], expected.max(axis=1), atol=1e-9)
+    assert (best_matches(a, a)[0].partner[:, 0] == np.arange(12)).all()
+
+
+def test_shifts_are_rolled_rows():
+    rng = np.random.default_rng(5)
+    a, b = random_sparse(rng, 90, 9), random_sparse(rng, 90, 11)
+    offsets = np.array([0, 1, 40, 89])
+    found = best_r_under_shifts(a, b, offsets, block_features=4)
+    for offset, r in zip(offsets, found, strict=True):
+        rolled = sp.csr_matrix(np.roll(b.toarray(), offset, axis=0))
+        np.testing.assert_allclose(r, best_matches(a, rolled)[0].r[:, 0], atol=1e-12)
+
+
+def test_null_of_independent_features_is_the_largest_of_normals():
+    # r of independent features is about N(0, 1/n); the best of d is about sqrt(2 log d / n).
+    rng = np.random.default_rng(6)
+    n, d = 4000, 300
+    a, b = random_sparse(rng, n, 50, 0.3), random_sparse(rng, n, d, 0.3)
+    null = best_r_under_shifts(a, b, np.array([700, 1500, 2200]))
+    expected = np.median(rng.normal(size=(2000, d)).max(axis=1)) / np.sqrt(n)
+    assert np.median(null) == pytest.approx(expected, rel=0.1)
+
+
+def test_document_sums_give_the_correlation_and_weights_repeat_documents():
+    rng = np.random.default_rng(7)
+    a, b = random_sparse(rng, 60, 5), random_sparse(rng, 60, 5)
+    documents = np.repeat([3, 4, 9], 20)
+    weights = np.array([[1.0, 1, 1], [2, 0, 1]])
+    found = resampled_r(document_sums(a, b, documents), weights)
+    for rows, r in zip((np.r_[0:60], np.r_[0:20, 0:20, 40:60]), found, strict=True):
+        np.testing.assert_allclose(r, np.diag(reference(a[rows], b[rows])), atol=1e-9)
+
+
+def test_a_resample_without_the_feature_gives_zero():
+    a = sp.csr_matrix(np.r_[np.zeros((5, 1)), [[1.0], [0.5]]])
+    sums = document_sums(a, a, np.repeat([0, 1], [5, 2]))
+    assert resampled_r(sums, np.array([[2.0, 0.0], [1, 1]]))[:, 0] == pytest.approx([0, 1])
+
+
+def test_bootstrap_interval_covers_the_true_correlation():
+    rng = np.random.default_rng(8)
+    hits, trials, n = 0, 150, 800
+    documents = np.repeat(np.arange(40), 20)
+    truth = 1 / np.sqrt(1 + 0.5**2)
+    for _ in range(trials):
+        x = rng.normal(size=(n, 1)) + np.repeat(rng.normal(size=40), 20)[:, None]
+        y = x + 0.5 * np.sqrt(2) * rng.normal(size=(n, 1))
+        sums = document_sums(sp.csr_matrix(x), sp.csr_matrix(y), documents)
+        r = resampled_r(sums, document_weights(40, 200, rng))
+        low, high = percentile_interval(r[:, 0])
+        hits += low <= truth <= high
+    assert 0.86 <= hits / trials <= 0.99
+
+
+def layer_match(a, b, layers=(0, 0), **options):
+    documents = np.repeat(np.arange(a.shape[0] // 20), 20)
+    weights = document_weights(len(np.unique(documents)), 100, np.random.default_rng(0))
+    arguments = {"offsets": np.array([40, 101, 77]), "weights": weights, "min_count": 3}
+    return match_layers(a, b, documents, layers=layers, **(arguments | options))
+
+
+def test_rare_features_take_no_part_on_either_side():
+    rng = np.random.default_rng(9)
+    a = random_sparse(rng, 400, 6, 0.2).toarray()
+    a[:, 2] = 0
+    a[[5, 9], 2] = 1
+    b = a[:, [2, 5, 0, 1, 3, 4]]
+    match = layer_match(sp.csr_matrix(a), sp.csr_matrix(b))
+    assert match.alive_a.tolist() == [True, True, False, True, True, True]
+    assert match.alive_b.tolist() == [False, True, True, True, True, True]
+    assert match.partner.tolist() == [2, 3, -1, 4, 5, 1]
+    assert match.partner_backward.tolist() == [-1, 5, 0, 1, 3, 4]
+    table = feature_table(match)
+    assert table["mutual"].tolist() == [True, True, False, True, True, True]
+    assert table["partner_count"].tolist() == [
+        *((b != 0).sum(axis=0)[match.partner[:2]]), 0, *((b != 0).sum(axis=0)[match.partner[3:]])
+    ]  # fmt: skip
+    np.testing.assert_allclose(match.bootstrap_r, 1, atol=1e-6)
+    assert (match.alive_null_r < 0.5).all()
+
+
+def test_headline_takes_the_best_layer_and_pools_the_features():
+    rng = np.random.default_rng(10)
+    layers = [random_sparse(rng, 400, d, 0.1) for d in (10, 14)]
+    noise = random_sparse(rng, 400, 8, 0.1)
+    crossed = {0: layers[1], 1: layers[0], 2: noise}
+    matches = [layer_match(a, b, (i, j)) for i, a in enumerate(layers) for j, b in crossed.items()]
+    table = headline_table(matches, threshold=0.7)
+    assert set(table["selection"]) == {"best_layer"}
+    rows = table.set_index("layer_a")
+    assert rows["layer_b"].to_dict() == {0: 1, 1: 0, POOLED: POOLED}
+    assert set(rows["n_layers_searched"]) == {3}
+    assert rows["n_features"].to_dict() == {0: 10, 1: 14, POOLED: 24}
+    assert rows["median_r"].to_numpy() == pytest.approx(1)
+    assert rows["share_above"].to_numpy() == pytest.approx(1)
+    assert rows["median_r_p"].to_numpy() == pytest.approx(1 / 4)
+    # The null searched the same layers: no single layer's null is above it.
+    for layer in (0, 1):
+        single = [
+            np.median(match.alive_null_r, axis=1) for match in matches if match.layer_a == layer
+        ]
+        assert rows.loc[layer, "median_r_null"] == pytest.approx(np.max(single, axis=0).mean())
+    square = [match for match in matches if match.layer_b < 2]
+    table = headline_table(square, threshold=0.7)
+    same = table.query("selection == 'same_layer' and layer_a < 0").iloc[0]
+    own = np.concatenate([m.alive_r for m in square if m.layer_a == m.layer_b])
+    assert same["median_r"] == pytest.approx(np.median(own))
+    assert same["n_layers_searched"] == 1
+
+
+def test_scatter_holds_every_position_where_either_fires():
+    rng = np.random.default_rng(11)
+    a, b = random_sparse(rng, 400, 9, 0.1), random_sparse(rng, 400, 9, 0.1)
+    match = layer_match(a, b)
+    table = scatter_table(match, a, b, 4)
+    best = table[table["pair"] == 0]
+    assert set(best["r"]) == {match.r.max()}
+    assert table.groupby("pair")["r"].first().is_monotonic_decreasing
+    for _, points in table.groupby("pair"):
+        i, j = points["feature_a"].iloc[0], points["partner"].iloc[0]
+        pair = np.column_stack([a[:, [i]].toarray(), b[:, [j]].toarray()])
+        np.testing.assert_array_equal(points[["a", "b"]], pair[pair.any(axis=1)])
+
+
+SETTINGS = Matching(
+    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, block_features=8, threshold=0.7, seed=0
+)
+PAIR = Pair(a="one", b="two", a_seed=0, b_seed=0)
+
+
+def write_model(path, ends, features, seed=0):
+    document = np.repeat(np.arange(20), len(ends)).astype(np.int64)
+    tokens = pd.DataFrame({"document": document, "end": np.tile(ends, 20).astype(np.int32)})
+    write_table(path / "tokens.parquet", tokens)
+    for layer, matrix in enumerate(features):
+        write_sparse(path / f"l{layer}_mlp_out_seed{seed}.safetensors", matrix)
+
+
+def test_directories_with_different_tokenizers(tmp_path):
+    rng = np.random.default_rng(12)
+    fine = [random_sparse(rng, 200, d, 0.2) for d in (6, 7)]
+    write_model(tmp_path / "a", np.arange(1, 11), fine)
+    write_model(tmp_path / "b", np.arange(2, 11, 2), [matrix[1::2] for matrix in fine])
+    tables = match_directories("pair", tmp_path / "a", tmp_path / "b", PAIR, SETTINGS)
+    assert set(tables) == {"features", "backward", "layers", "headline", "scatter"}
+    layers = tables["layers"].set_index(["layer_a", "layer_b"])
+    assert set(layers["n_positions"]) == {100}
+    assert set(layers["aligned_share_a"]) == {0.5}
+    assert set(layers["aligned_share_b"]) == {1.0}
+    assert layers.loc[(0, 0), "median_r"] == pytest.approx(1)
+    assert layers.loc[(0, 1), "median_r"] < 0.7
+    assert not any(table.isna().to_numpy().any() for table in tables.values())
+    again = match_directories("pair", tmp_path / "a", tmp_path / "b", PAIR, SETTINGS)
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table, again[name], check_exact=True)
+        write_table(tmp_path / "tables" / "pair" / f"{name}.parquet", table)
+    metrics = matching_metrics(tmp_path / "tables")
+    assert metrics["bricken_2023_features"] == {"published_median_r": 0.72}
+    assert metrics["pair_best_of_2_layers"]["median_r"] == pytest.approx(1)
+    assert metrics["pair_same_layer"]["median_r_p"] == pytest.approx(1 / 4)
+    assert metrics["pair_layer_1_best_of_2_layers"]["layer_b"] == 1
+
+
+def test_bad_directories_are_one_clear_line(tmp_path):
+    rng = np.random.default_rng(13)
+    write_model(tmp_path / "a", np.arange(1, 11), [random_sparse(rng, 200, 6)], seed=4)
+    with pytest.raises(InputError, match=r"no SAE with seed 0; there are seeds: \[4\]"):
+        find_saes(tmp_path / "a", 0)
+    (tmp_path / "a" / "l0_resid_post_seed4.safetensors").touch()
+    with pytest.raises(InputError, match="one layer and seed"):
+        find_saes(tmp_path / "a", 4)
+    write_model(tmp_path / "b", np.arange(1, 11), [sp.csr_matrix((200, 6), dtype=np.float32)])
+    with pytest.raises(InputError, match="dead SAE"):
+        match_directories("pair", tmp_path / "b", tmp_path / "b", PAIR, SETTINGS)
+    nan = random_sparse(rng, 200, 6)
+    nan.data[3] = np.nan
+    write_model(tmp_path / "c", np.arange(1, 11), [nan])
+    with pytest.raises(InputError, match="NaN or infinite"):
+        match_directories("pair", tmp_path / "c", tmp_path / "c", PAIR, SETTINGS)

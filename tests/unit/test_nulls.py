@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from universality.nulls import permutation_p, shift_offsets
+
+
+def test_p_by_hand():
+    null = np.array([0.1, 0.2, 0.3, 0.4])
+    assert permutation_p(0.5, null) == pytest.approx(1 / 5)
+    assert permutation_p(0.3, null) == pytest.approx(3 / 5)
+    assert permutation_p(0.0, null) == 1
+
+
+def test_p_of_a_true_null_is_uniform():
+    rng = np.random.default_rng(0)
+    p = [permutation_p(rng.normal(), rng.normal(size=19)) for _ in range(2000)]
+    for level in (0.05, 0.25, 0.5):
+        assert np.mean(np.array(p) <= level) == pytest.approx(level, abs=0.03)
+
+
+def test_a_shift_leads_every_position_out_of_its_document():
+    documents = np.repeat(np.arange(20), np.r_[[11] * 10, [4] * 10])
+    offsets = shift_offsets(documents, 500, np.random.default_rng(0))
+    assert len(set(offsets)) > 50
+    for offset in offsets:
+        assert (np.roll(documents, offset) != documents).all()
+
+
+def test_few_documents_are_shifted_by_a_quarter_at_least():
+    offsets = shift_offsets(np.repeat([0, 1], [30, 10]), 500, np.random.default_rng(0))
+    assert (offsets.min(), offsets.max()) == (10, 30)
+    with pytest.raises(ValueError, match="too few"):
+        shift_offsets(np.zeros(3), 1, np.random.default_rng(0))

@@ -1,0 +1,135 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from universality.errors import InputError
+from universality.io import read_json, write_table
+from universality.stages import metrics, plot_matching, plot_models, plot_saes
+
+NUMBERS = ["explained_variance", "ce_loss_recovered", "ce_loss_recovered_mean", "ce_difference"]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Tables of the real shape, small."""
+    path = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(0)
+    for model in ("seed_a", "seed_b"):
+        write_table(path / "training" / f"{model}.parquet", model_log(rng))
+        numbers = {"cross_entropy": 2.0, "cross_entropy_low": 1.9, "cross_entropy_high": 2.1}
+        numbers |= {"unigram": 5.0, "bigram": 3.5, "bits_per_character": 0.7, "n_tokens": 1000}
+        row = pd.DataFrame([{"model": model, "corpus": "stories", **numbers}])
+        write_table(path / "models" / f"{model}_stories.parquet", row)
+        write_saes(path, model, rng)
+    for pair, n_layers_b in (("a_vs_b", 2), ("a_vs_c", 3)):
+        write_pair(path / "matching" / pair, n_layers_b, rng)
+    return path
+
+
+def model_log(rng):
+    step = np.arange(1, 31)
+    validation = np.where(step % 10 == 0, 3.0, np.nan)
+    columns = {"step": step, "tokens": step * 4096, "loss": 3 + rng.random(30)}
+    return pd.DataFrame(columns | {"validation_loss": validation, "learning_rate": 0.003})
+
+
+def write_saes(path, model, rng):
+    rows, features, logs = [], [], []
+    for layer in (0, 1):
+        keys = {"model": model, "sae": f"l{layer}_mlp_out_seed0", "layer": layer, "seed": 0}
+        row = keys | {"hook": f"blocks.{layer}.hook_mlp_out", "l0": 32.0, "dead_fraction": 0.05}
+        for name in NUMBERS:
+            row |= {name: 0.9, f"{name}_low": 0.8, f"{name}_high": 0.95}
+        rows.append(row)
+        density = np.where(rng.random(50) < 0.1, 0, 10 ** -(4 * rng.random(50)))
+        features.append(pd.DataFrame({**keys, "feature": np.arange(50), "density": density}))
+        step = np.arange(1, 20)
+        log = {"sae": keys["sae"], "step": step, "samples": step * 64, "loss": 10 / step}
+        logs.append(pd.DataFrame(log))
+    write_table(path / "saes" / model / "evaluation.parquet", pd.DataFrame(rows))
+    write_table(path / "saes" / model / "features.parquet", pd.concat(features))
+    write_table(path / "sae_training" / f"{model}.parquet", pd.concat(logs))
+
+
+def write_pair(path, n_layers_b, rng):
+    summary = {"median_r": 0.5, "median_r_low": 0.4, "median_r_high": 0.6, "median_r_null": 0.02}
+    summary |= {"n_positions": 1000}
+    layers = [{"layer_a": a, "layer_b": b} for a in (0, 1) for b in range(n_layers_b)]
+    write_table(path / "layers.parquet", pd.DataFrame([row | summary for row in layers]))
+    chosen = [(0, 0), (1, 1), (-1, -1)]
+    headline = {"selection": "best_layer", "n_layers_searched": n_layers_b} | summary
+    rows = [headline | {"layer_a": a, "layer_b": b} for a, b in chosen]
+    write_table(path / "headline.parquet", pd.DataFrame(rows))
+    r = {"r": rng.random(40), "null_r": 0.05 * rng.random(40), "alive": True}
+    features = [pd.DataFrame(row | r | {"feature_a": np.arange(40)}) for row in layers]
+    write_table(path / "features.parquet", pd.concat(features))
+    keys = {"layer_a": 0, "layer_b": 0, "feature_a": 3, "partner": 5, "r": 0.9}
+    points = [
+        pd.DataFrame({"a": rng.random(30), "b": rng.random(30), "pair": i, "quantile": 1 - i / 2})
+        for i in range(2)
+    ]
+    write_table(path / "scatter.parquet", pd.concat(points).assign(**keys))
+
+
+def draw(tables, out):
+    plot_models.command(tables / "training", tables / "models", out / "models")
+    plot_saes.command(tables / "saes", tables / "sae_training", out / "saes")
+    plot_matching.command(tables / "matching", out / "matching")
+    return {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*.*"))}
+
+
+def test_figures_are_the_same_bytes_twice_and_not_empty(tables, tmp_path):
+    first, second = draw(tables, tmp_path / "one"), draw(tables, tmp_path / "two")
+    assert sorted(map(str, first)) == [
+        f"{name}.{suffix}"
+        for name in [
+            *("matching/best_r", "matching/layers", "matching/scatter"),
+            *("models/cross_entropy", "models/training"),
+            *("saes/density", "saes/evaluation", "saes/training"),
+        ]
+        for suffix in ("png", "svg")
+    ]
+    for path, content in first.items():
+        assert content == second[path], path
+        assert len(content) > 10_000
+        assert b"matplotlib.org/" not in content.replace(b"https://matplotlib.org/ -->", b"")
+        assert b"<dc:date>" not in content
+
+
+def test_figures_do_not_depend_on_the_users_own_style(tables, tmp_path):
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "pink", "svg.hashsalt": "other"}):
+        pink = draw(tables, tmp_path / "pink")
+    assert pink == draw(tables, tmp_path / "plain")
+
+
+def test_missing_tables_are_one_clear_line(tables, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty"):
+        plot_matching.command(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(InputError, match="empty"):
+        plot_models.command(tables / "training", tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(InputError, match="empty"):
+        plot_saes.command(tmp_path / "empty", tables / "sae_training", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_metrics_pass_the_numbers_through(tables, tmp_path):
+    metrics.command(tables, tmp_path / "metrics")
+    models = read_json(tmp_path / "metrics" / "models.json")
+    assert models["seed_a_stories"]["cross_entropy_low"] == 1.9
+    assert set(models) == {"seed_a_stories", "seed_b_stories"}
+    saes = read_json(tmp_path / "metrics" / "saes.json")
+    assert saes["seed_b_l1_mlp_out_seed0"]["ce_difference_high"] == 0.95
+    assert "hook" not in saes["seed_b_l1_mlp_out_seed0"]
+    matching = read_json(tmp_path / "metrics" / "matching.json")
+    assert matching["a_vs_c_best_of_3_layers"]["median_r"] == 0.5
+    assert "bricken_2023_features" in matching
+
+
+def test_a_nan_among_the_numbers_is_an_error(tmp_path):
+    row = pd.DataFrame([{"model": "m", "corpus": "c", "cross_entropy": np.nan}])
+    write_table(tmp_path / "m.parquet", row)
+    with pytest.raises(InputError, match="'cross_entropy' holds a NaN"):
+        metrics.model_metrics(tmp_path)

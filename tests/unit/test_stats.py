@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from universality.stats import document_weights, percentile_interval, ratio_interval
+
+
+def test_weights_draw_as_many_documents_as_there_are():
+    weights = document_weights(7, 50, np.random.default_rng(0))
+    assert weights.shape == (50, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert weights.std() > 0
+
+
+def test_percentile_interval_by_hand():
+    assert percentile_interval(np.arange(101), level=0.9) == pytest.approx((5, 95))
+
+
+def test_ratio_of_proportional_documents_is_certain():
+    tokens = np.array([10, 20, 5])
+    low, high = ratio_interval(2.5 * tokens, tokens, 100, np.random.default_rng(0))
+    assert low == pytest.approx(2.5)
+    assert high == pytest.approx(2.5)
+
+
+def test_ratio_interval_covers_the_truth_as_often_as_it_says():
+    # Losses differ by document, so resampling tokens instead would cover far too rarely.
+    rng = np.random.default_rng(1)
+    hits, trials = 0, 200
+    for _ in range(trials):
+        tokens = rng.integers(20, 60, size=60)
+        totals = tokens * rng.normal(2.0, 0.5, size=60)
+        low, high = ratio_interval(totals, tokens, 200, rng)
+        hits += low <= 2.0 <= high
+    assert 0.88 <= hits / trials <= 0.99
+
+
+def test_empty_documents_do_not_divide_by_zero():
+    low, high = ratio_interval(
+        np.array([0.0, 4.0]), np.array([0, 2]), 100, np.random.default_rng(0)
+    )
+    assert (low, high) == (2, 2)
+    with pytest.raises(ValueError, match="denominators"):
+        ratio_interval(np.zeros(2), np.zeros(2), 100, np.random.default_rng(0))

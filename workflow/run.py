@@ -1,0 +1,82 @@
+"""Run the pipeline with one profile: `python workflow/run.py PROFILE RUNNER`.
+
+`embedded` is params.yaml itself and runs in place. Any other profile runs in runs/PROFILE, a copy
+of the source tree with profiles/PROFILE.yaml as its params.yaml, so that the committed parameters,
+dvc.lock, metrics and figures stay as they are. The copy shares the DVC cache, and a later run
+updates it and continues.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dag
+from universality.errors import InputError
+from universality.params.base import load_section
+from universality.params.complete import Params
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNNERS = {
+    "dvc": ["dvc", "repro"],
+    "snakemake": ["snakemake", "--workflow-profile", "workflow/profiles/local"],
+}
+# Results, and what only the clone itself needs: a copy makes its own or does without.
+LEFT_OUT = {"dvc.lock", "params.yaml", "metrics", "figures", "remote", "tests", "runs", ".ci"}
+REPLACED = ("src", "workflow")
+"""Folders that a copy gets anew, so that a file removed here is removed there."""
+
+
+def run(profile: str, runner: str) -> int:
+    """Run `profile` and say where the results are; returns the runner's exit status."""
+    if runner not in RUNNERS:
+        raise InputError(f"RUNNER is {runner!r}; there are: {', '.join(RUNNERS)}")
+    folder = ROOT if profile == "embedded" else copy_tree(profile_file(profile))
+    load_section(folder / "params.yaml", Params)
+    for file in dag.strays(folder, dag.load_stages(folder)):
+        sys.stderr.write(f"removing {file.relative_to(ROOT)}: no stage makes it any more\n")
+        file.unlink()
+    # The copy runs its own code, not that of the clone, which is the one installed.
+    paths = [str(folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    status = subprocess.run(RUNNERS[runner], cwd=folder, env=environment, check=False).returncode
+    if status == 0 and folder != ROOT:
+        where = folder.relative_to(ROOT)
+        sys.stderr.write(f"Profile {profile}: see {where}/figures and {where}/metrics\n")
+    return status
+
+
+def profile_file(profile: str) -> Path:
+    """Return the parameter file of `profile`."""
+    path = ROOT / "profiles" / f"{profile}.yaml"
+    if not path.is_file():
+        known = ", ".join(["embedded", *sorted(p.stem for p in path.parent.glob("*.yaml"))])
+        raise InputError(f"PROFILE is {profile!r}; there are: {known}")
+    return path
+
+
+def copy_tree(params: Path) -> Path:
+    """Make or update runs/NAME, the copy that runs with `params`; returns its path."""
+    folder = ROOT / "runs" / params.stem
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in REPLACED:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in filter(None, names.split("\0")):
+        if Path(name).parts[0] in LEFT_OUT or not (ROOT / name).is_file():
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)  # with its times, which Snakemake compares
+    shutil.copy2(params, folder / "params.yaml")
+    cache = ROOT / ".dvc" / "cache"
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
+    (folder / ".dvc" / "config.local").write_text(local, encoding="utf-8")
+    return folder
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run(*sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"universality: {error}")
