@@ -103,7 +103,7 @@ def read_corpus(path: Path, split: str, n_documents: int | None = None) -> tuple
 
     dataset = load_from_disk(str(require(path)))[split]
     n = len(dataset) if n_documents is None else min(n_documents, len(dataset))
-    part = dataset[:n]
+    part: Any = dataset[:n]
     return part["document"], part["text"]
 
 

@@ -127,7 +127,9 @@ def judge_hook(
             bridge, tokens, hook, lambda value, sae=sae: sae.decode(sae.encode(value)), size
         )
         random = generator(params.seed, "judge", hook, index)
-        rows.append(_metrics(reconstruction, losses | {"ce_sae": with_sae}, clean[1], params, random))
+        rows.append(
+            _metrics(reconstruction, losses | {"ce_sae": with_sae}, clean[1], params, random)
+        )
     return rows
 
 

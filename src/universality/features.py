@@ -34,7 +34,7 @@ def sparse_features(
             parts[name].append(_to_csr(sae.encode(part.activations[hook])))
     place = np.concatenate(places)
     order = np.argsort(place, kind="stable")
-    stacked = {name: sp.csr_matrix(sp.vstack(part)[order]) for name, part in parts.items()}
+    stacked = {name: sp.csr_matrix(sp.vstack(part))[order] for name, part in parts.items()}
     return place[order], stacked
 
 

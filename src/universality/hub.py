@@ -12,13 +12,11 @@ def stream_texts(section: HubCorpus, split: str, n_documents: int) -> list[str]:
 
     where = f"dataset {section.path!r} (revision {section.revision}), split {split!r}"
     try:
-        dataset = load_dataset(
-            section.path, split=split, revision=section.revision, streaming=True
-        )
-        if section.text_column not in (dataset.column_names or [section.text_column]):
+        dataset = load_dataset(section.path, split=split, revision=section.revision, streaming=True)
+        columns = dataset.column_names or [section.text_column]
+        if section.text_column not in columns:
             raise InputError(
-                f"{where}: no column {section.text_column!r}; there is: "
-                f"{', '.join(dataset.column_names)}"
+                f"{where}: no column {section.text_column!r}; there is: {', '.join(columns)}"
             )
         texts = (row[section.text_column].strip() for row in dataset)
         found = list(islice((text for text in texts if text), n_documents))

@@ -29,8 +29,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     _remove(temporary)
     try:
         yield temporary
-        _remove(path)
-        temporary.rename(path)
+        if temporary.is_file():
+            temporary.chmod(0o644)  # safetensors makes files that only the owner can read
+        if temporary.is_dir() or path.is_dir():
+            _remove(path)
+        temporary.replace(path)
     finally:
         _remove(temporary)
 
@@ -88,9 +91,14 @@ def read_table(path: Path) -> "pd.DataFrame":
 def write_arrays(
     path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named arrays as one safetensors file."""
+    """Write named arrays as one safetensors file.
+
+    At most one metadata key: safetensors writes several in random order.
+    """
     from safetensors.numpy import save_file
 
+    if metadata and len(metadata) > 1:
+        raise ValueError("safetensors metadata of more than one key has no fixed order")
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary, metadata=dict(metadata) if metadata else None)
@@ -107,8 +115,7 @@ def write_sparse(path: Path, matrix: "sp.csr_matrix | sp.csr_array") -> None:
     """Write a CSR matrix `(n_samples, n_features)` as safetensors (data, indices, indptr)."""
     matrix.sort_indices()
     arrays = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
-    rows, columns = matrix.shape  # pyright: ignore[reportGeneralTypeIssues]
-    write_arrays(path, arrays, {"rows": str(rows), "columns": str(columns)})
+    write_arrays(path, arrays, {"shape": json.dumps(matrix.shape)})
 
 
 def read_sparse(path: Path) -> "sp.csr_matrix":
@@ -117,6 +124,6 @@ def read_sparse(path: Path) -> "sp.csr_matrix":
     from safetensors import safe_open
 
     with safe_open(require(path), framework="numpy") as file:
-        shape = file.metadata()
+        shape = tuple(json.loads(file.metadata()["shape"]))
         parts = [file.get_tensor(name) for name in ("data", "indices", "indptr")]
-    return sp.csr_matrix(tuple(parts), shape=(int(shape["rows"]), int(shape["columns"])))
+    return sp.csr_matrix(tuple(parts), shape=shape)

@@ -4,7 +4,6 @@ Every model is a plain Hugging Face directory (config.json, model.safetensors, t
 is opened through TransformerLens' `TransformerBridge`, whose hook names are used throughout.
 """
 
-import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,10 +202,9 @@ def document_losses(
     sums = np.zeros(tokens.n_documents)
     for batch in progress(list(batches(tokens, batch_tokens)), desc="cross-entropy"):
         ids = torch.from_numpy(batch.ids)
-        logits = bridge.run_with_hooks(ids, fwd_hooks=[h for h in hooks])
+        logits = bridge.run_with_hooks(ids, fwd_hooks=list(hooks))
         sums[batch.rows] = token_losses(logits, batch).double().sum(1).numpy()
     if not np.isfinite(sums).all():
         bad = tokens.documents[~np.isfinite(sums)][0]
         raise InputError(f"the cross-entropy of document {bad} is not finite")
-    logging.debug("cross-entropy of %d documents", tokens.n_documents)
     return sums, (tokens.lengths - 1).astype(float)

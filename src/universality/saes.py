@@ -135,6 +135,13 @@ def train_hook(
     return {seed: trainer.sae for seed, trainer in trainers.items()}, _log_table(rows)
 
 
+def save_sae(sae: Any, path: Path) -> None:
+    """Write an SAE in SAELens format for inference, the same bytes every time."""
+    _, config = sae.save_inference_model(path)
+    # SAELens writes the keys of its configuration in an order that changes from run to run.
+    config.write_text(json.dumps(json.loads(config.read_text()), indent=1, sort_keys=True) + "\n")
+
+
 _LOG_COLUMNS = ["sae", "step", "samples", "loss", "l0", "dead_fraction"]
 
 

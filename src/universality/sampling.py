@@ -7,6 +7,7 @@ instead of 32,000 Gumbel or exponential variates).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class LlamaDecoder:
     bookkeeping.
     """
 
-    def __init__(self, model: torch.nn.Module, batch_size: int, max_tokens: int) -> None:
+    def __init__(self, model: Any, batch_size: int, max_tokens: int) -> None:
         config = model.config
         self.eps = config.rms_norm_eps
         self.n_heads, self.n_kv = config.num_attention_heads, config.num_key_value_heads
@@ -91,8 +92,9 @@ def _layer(state: dict[str, Tensor], index: int) -> dict[str, Tensor]:
         "norm2": state[prefix + "post_attention_layernorm.weight"],
         "qkv": torch.cat(qkv).T.contiguous(),
         "out": state[attention + "o_proj.weight"].T.contiguous(),
-        "gate_up": torch.cat([state[mlp + "gate_proj.weight"], state[mlp + "up_proj.weight"]])
-        .T.contiguous(),
+        "gate_up": torch.cat(
+            [state[mlp + "gate_proj.weight"], state[mlp + "up_proj.weight"]]
+        ).T.contiguous(),
         "down": state[mlp + "down_proj.weight"].T.contiguous(),
     }
 
@@ -120,7 +122,7 @@ def draw(logits: Tensor, uniform: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def sample_documents(
-    model: torch.nn.Module,
+    model: Any,
     batch_size: int,
     max_tokens: int,
     temperature: float,

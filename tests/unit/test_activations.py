@@ -5,7 +5,13 @@ import pytest
 import torch
 from scipy.stats import chisquare, kurtosis
 
-from universality.activations import ShuffledWriter, Statistics, collect, open_activations, write_cache
+from universality.activations import (
+    ShuffledWriter,
+    Statistics,
+    collect,
+    open_activations,
+    write_cache,
+)
 from universality.corpora import load_tokens
 from universality.errors import InputError
 from universality.models import load_bridge

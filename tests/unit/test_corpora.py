@@ -1,10 +1,12 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from datasets import load_dataset, load_from_disk
 
 from universality.corpora import (
+    SPLITS,
     batches,
     load_tokenizer,
     load_tokens,
@@ -19,7 +21,7 @@ from universality.params.corpora import HubCorpus
 
 
 def test_corpus_is_a_datasets_dataset_with_manifest(tiny_corpus):
-    dataset = load_from_disk(str(tiny_corpus))
+    dataset: Any = load_from_disk(str(tiny_corpus))
     assert set(dataset) == {"train", "validation"}
     ids = dataset["train"]["document"][:] + dataset["validation"]["document"][:]
     assert ids == list(range(len(ids)))
@@ -131,3 +133,17 @@ def test_hub_dataset_from_a_folder(hub_folder):
 def test_hub_dataset_errors(hub_folder, changes, split, n, message):
     with pytest.raises(InputError, match=message):
         stream_texts(_hub(str(hub_folder), **changes), split, n)
+
+
+def test_real_stories_have_the_same_interface(artifact, tiny_model, tmp_path):
+    from universality.stages.file_corpus import command
+
+    params = tmp_path / "params.yaml"
+    section = "{artifact: real_stories, validation_fraction: 0.1, seed: 0}"
+    params.write_text(f"file_corpora: {{real: {section}}}")
+    command("real", artifact("real_stories"), tmp_path / "real", params)
+    sizes = {split: len(read_corpus(tmp_path / "real", split)[0]) for split in SPLITS}
+    assert sum(sizes.values()) == 1000
+    assert sizes["validation"] == pytest.approx(100, abs=3)
+    tokens = load_tokens(tmp_path / "real", "validation", tiny_model, 4096, n_documents=3)
+    assert tokens.n_documents == 3

@@ -116,7 +116,7 @@ def test_features_round_trip_in_document_order(bridge, tokens, tiny_model, tmp_p
     assert stored.shape == (len(table), 32)
     assert np.array_equal(place, np.flatnonzero(~tokens.special))
     assert table.groupby("document")["position"].is_monotonic_increasing.all()
-    row = int(np.flatnonzero((table["document"] == tokens.documents[2]))[4])
+    row = int(np.flatnonzero(table["document"] == tokens.documents[2])[4])
     ids = tokens.ids[tokens.bounds[2] : tokens.bounds[3]].astype(np.int64)
     with torch.inference_mode():
         x = bridge.run_with_cache(torch.from_numpy(ids)[None])[1][HOOK]

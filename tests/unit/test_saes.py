@@ -12,7 +12,7 @@ import universality.saes as saes_module
 from universality.errors import InputError
 from universality.params.saes import SaeTraining
 from universality.randomness import derive_seed
-from universality.saes import new_sae, sae_id, shuffled_batches, train_hook
+from universality.saes import new_sae, sae_id, save_sae, shuffled_batches, train_hook
 
 HOOK = "blocks.0.hook_mlp_out"
 
@@ -62,9 +62,7 @@ def test_batches_are_an_epoch_of_distinct_rows_and_can_start_anywhere():
     assert not torch.equal(steps[0], steps[10])
     for first in (3, 10, 14):
         again = itertools.islice(shuffled_batches(data, 10, 0, first), 5)
-        assert all(
-            torch.equal(a, b) for a, b in zip(again, steps[first : first + 5], strict=True)
-        )
+        assert all(torch.equal(a, b) for a, b in zip(again, steps[first : first + 5], strict=True))
     with pytest.raises(InputError, match="105 activations are fewer"):
         next(shuffled_batches(data, 200, 0))
 
@@ -87,11 +85,9 @@ def test_training_is_that_of_saelens(activations, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
-def test_sae_is_saved_for_saelens_and_explains_raw_activations(
-    activations, tmp_path, architecture
-):
+def test_sae_is_saved_for_saelens_and_explains_raw_activations(activations, tmp_path, architecture):
     saes, log = _train(activations, tmp_path / "ck", architecture=architecture, n_samples=40_000)
-    saes[0].save_inference_model(tmp_path / "sae")
+    save_sae(saes[0], tmp_path / "sae")
     loaded = SAE.load_from_disk(tmp_path / "sae")
     assert json.loads((tmp_path / "sae" / "cfg.json").read_text())["metadata"]["hook_name"] == HOOK
     x = torch.from_numpy(activations.astype(np.float32))
@@ -109,7 +105,9 @@ def test_seeds_share_the_data_and_differ(activations, tmp_path):
     alone, _ = _train(activations, tmp_path / "b", seeds=(1,))
     assert all(
         torch.equal(a, b)
-        for a, b in zip(together[1].state_dict().values(), alone[1].state_dict().values(), strict=True)
+        for a, b in zip(
+            together[1].state_dict().values(), alone[1].state_dict().values(), strict=True
+        )
     )
     assert not torch.equal(together[0].W_enc, together[1].W_enc)
     assert set(log["sae"]) == {"l0_mlp_out_seed0", "l0_mlp_out_seed1"}

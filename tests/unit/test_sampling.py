@@ -13,7 +13,7 @@ def grouped_query_model():
     config = LlamaConfig(
         vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, intermediate_size=48, tie_word_embeddings=False,
-        rope_theta=5000.0, rms_norm_eps=1e-4,
+        rope_parameters={"rope_type": "default", "rope_theta": 5000.0}, rms_norm_eps=1e-4,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
 

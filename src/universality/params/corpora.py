@@ -18,7 +18,9 @@ class SampledCorpus(Section):
     n_tokens: Annotated[int, Field(ge=100, description="tokens to sample (the last batch may add)")]
     max_tokens: Annotated[int, Field(ge=8, le=4096, description="longest story, tokens")]
     batch_size: Annotated[int, Field(ge=1, le=4096, description="stories written at a time")]
-    temperature: Annotated[float, Field(gt=0, le=10, description="of sampling; 1 is the model's own")]
+    temperature: Annotated[
+        float, Field(gt=0, le=10, description="of sampling; 1 is the model's own")
+    ]
     validation_fraction: ValidationFraction
     seed: Annotated[int, Field(ge=0, description="of sampling and of the split")]
 
@@ -39,5 +41,7 @@ class HubCorpus(Section):
     train_split: Annotated[str, Field(description="name of the training split")]
     validation_split: Annotated[str, Field(description="name of the validation split")]
     text_column: Annotated[str, Field(description="column that holds the text")]
-    n_documents: Annotated[int, Field(ge=2, description="training documents to take, from the first")]
+    n_documents: Annotated[
+        int, Field(ge=2, description="training documents to take, from the first")
+    ]
     n_validation: Annotated[int, Field(ge=1, description="validation documents to take")]

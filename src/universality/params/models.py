@@ -11,7 +11,9 @@ class Llama2cModel(Section):
     """A model in llama2.c format, converted to a Hugging Face directory."""
 
     weights: Annotated[Id, Field(description="artifact (data/sources.yaml) with the weights")]
-    tokenizer: Annotated[Id, Field(description="artifact with the tokenizer: JSON or tokenizer.bin")]
+    tokenizer: Annotated[
+        Id, Field(description="artifact with the tokenizer: JSON or tokenizer.bin")
+    ]
 
 
 class GgufModel(Section):

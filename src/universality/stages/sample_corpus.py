@@ -46,9 +46,7 @@ def command(
                     n_tokens += len(ids)
             bar.update(n_tokens - bar.n)
     seconds = time.monotonic() - started
-    logging.info(
-        "%d tokens in %d stories, %.0f tokens/s", n_tokens, len(texts), n_tokens / seconds
-    )
+    logging.info("%d tokens in %d stories, %.0f tokens/s", n_tokens, len(texts), n_tokens / seconds)
     splits = split_documents(texts, section.validation_fraction, section.seed, corpus)
     origin = {"sampled_from": model.name, "n_tokens": n_tokens, **section.model_dump()}
     write_corpus(out, splits, origin)

@@ -12,7 +12,9 @@ from universality.params.saes import SaeModel, SaeTraining
 def command(
     key: Annotated[str, typer.Argument(help="key of `sae_models`, which names hooks and seeds")],
     activations: Annotated[Path, typer.Option(help="directory of the activation cache")],
-    checkpoints: Annotated[Path, typer.Option(help="directory for checkpoints, deleted at the end")],
+    checkpoints: Annotated[
+        Path, typer.Option(help="directory for checkpoints, deleted at the end")
+    ],
     out: Annotated[Path, typer.Option(help="directory of the new SAEs, in SAELens format")],
     log: Annotated[Path, typer.Option(help="table with the training losses")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
@@ -27,7 +29,7 @@ def command(
 
     from universality.activations import open_activations
     from universality.io import atomic_directory, read_json, write_table
-    from universality.saes import sae_id, train_hook
+    from universality.saes import sae_id, save_sae, train_hook
 
     statistics = read_json(activations / "statistics.json")
     logs = []
@@ -39,6 +41,6 @@ def command(
             )  # fmt: skip
             logs.append(losses)
             for seed, sae in saes.items():
-                sae.save_inference_model(folder / sae_id(hook, seed))
+                save_sae(sae, folder / sae_id(hook, seed))
     write_table(log, pd.concat(logs, ignore_index=True))
     shutil.rmtree(checkpoints, ignore_errors=True)

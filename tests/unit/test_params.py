@@ -1,0 +1,73 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from universality.errors import InputError
+from universality.params.base import load_section
+from universality.params.complete import Params
+from universality.params.saes import SaeTraining
+
+TEXT = re.sub(r"\n  k: \d+", "\n  k: 32", (Path(__file__).parents[2] / "params.yaml").read_text())
+
+
+def _write(tmp_path, text: str) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_section_is_read_and_frozen(tmp_path):
+    section = load_section(_write(tmp_path, TEXT), SaeTraining, "sae_training")
+    assert section.architecture == "topk"
+    with pytest.raises(ValueError, match="frozen"):
+        section.k = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  k: 32", "  k: 0", r"'sae_training\.k' is 0: .*greater than or equal to 1"),
+        ("  k: 32", "  kk: 32", r"'sae_training\.k' is missing; 'sae_training\.kk' is not a known"),
+        ("  k: 32", "  k: many", r"'sae_training\.k' is 'many': .*valid integer"),
+        ("architecture: topk", "architecture: top", r"'topk' or 'batchtopk'"),
+        ("\nmatching:", "\nmatchings:", r"'matching' is missing; 'matchings' is not a known key"),
+        ("blocks.0.hook_mlp_out", "blocks.x.hook", r"hooks\.0' is 'blocks\.x\.hook'"),
+        ("  stories15m:\n    weights", "  Stories 15M:\n    weights", "Stories 15M"),
+        ("corpus: stories", "corpus: [", "not valid YAML"),
+    ],
+)
+def test_bad_parameters_are_one_line_that_names_them(tmp_path, old, new, message):
+    assert old in TEXT
+    path = _write(tmp_path, TEXT.replace(old, new, 1))
+    with pytest.raises(InputError, match=message) as error:
+        load_section(path, Params)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_unknown_key_lists_the_known_ones(tmp_path):
+    with pytest.raises(InputError, match=r"no key 'trained_models\.seed_c'; there is: seed_a, "):
+        load_section(_write(tmp_path, TEXT), SaeTraining, "trained_models", "seed_c")
+
+
+def test_command_line_shows_one_line_and_fails(tmp_path):
+    path = _write(tmp_path, TEXT.replace("  k: 32", "  k: -1"))
+    command = Path(sys.executable).with_name("universality")
+    done = subprocess.run(
+        [command, "check", "--params", path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "sae_training.k" in done.stderr
+
+
+def test_help_lists_the_stages():
+    command = Path(sys.executable).with_name("universality")
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    for stage in ("fetch", "sample-corpus", "train-saes", "match", "plot-matching"):
+        assert stage in done.stdout
