@@ -40,7 +40,7 @@ class Reconstruction:
         self.active = np.zeros(n_documents)
         self.residual = np.zeros(n_documents)
         self.square = np.zeros(n_documents)
-        self.total = np.zeros((n_documents, sae.cfg.d_in))
+        self.total = torch.zeros(n_documents, sae.cfg.d_in, dtype=torch.float64)
         self.fired = np.zeros(sae.cfg.d_sae, dtype=np.int64)
 
     @torch.inference_mode()
@@ -54,18 +54,18 @@ class Reconstruction:
         np.add.at(self.active, document, fires.sum(1).numpy())
         np.add.at(self.residual, document, error.numpy())
         np.add.at(self.square, document, x.double().square().sum(1).numpy())
-        np.add.at(self.total, document, x.double().numpy())
+        self.total.index_add_(0, torch.from_numpy(document), x.double())
 
     @property
     def mean(self) -> np.ndarray:
         """Mean activation, shape `(d_in,)`."""
-        return self.total.sum(0) / self.count.sum()
+        return self.total.sum(0).numpy() / self.count.sum()
 
     @property
     def variance(self) -> np.ndarray:
         """Squared distance to the mean activation, summed over each document, `(n_documents,)`."""
         mean = self.mean
-        return self.square - 2 * self.total @ mean + self.count * (mean @ mean)
+        return self.square - 2 * self.total.numpy() @ mean + self.count * (mean @ mean)
 
     @property
     def density(self) -> np.ndarray:

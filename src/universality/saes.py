@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from universality.errors import InputError
-from universality.params.saes import SaeTraining
+from universality.params.saes import SaeModel, SaeTraining
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
 
@@ -31,7 +31,7 @@ def sae_id(hook: str, seed: int) -> str:
     return f"l{layer}_{'_'.join(site).removeprefix('hook_')}_seed{seed}"
 
 
-def new_sae(params: SaeTraining, d_in: int, hook: str, model: str, seed: int) -> Any:
+def new_sae(params: SaeTraining, d_in: int, k: int, hook: str, model: str, seed: int) -> Any:
     """Return an untrained SAELens training SAE, its weights drawn from `seed` and the hook."""
     import sae_lens
 
@@ -43,7 +43,7 @@ def new_sae(params: SaeTraining, d_in: int, hook: str, model: str, seed: int) ->
     config = config_class(
         d_in=d_in,
         d_sae=d_in * params.expansion,
-        k=params.k,
+        k=k,
         normalize_activations="expected_average_only_in",
         aux_loss_coefficient=params.aux_coefficient,
         device="cpu",
@@ -83,11 +83,11 @@ def train_hook(
     mean_norm: float,
     hook: str,
     model: str,
-    seeds: list[int],
+    wanted: SaeModel,
     params: SaeTraining,
     checkpoints: Path,
 ) -> tuple[dict[int, Any], "pd.DataFrame"]:
-    """Train one SAE per seed on one hook; all share a single read of `activations`.
+    """Train one SAE per seed of `wanted` on one hook; all share a single read of `activations`.
 
     SAELens' own SAEs and per-SAE trainer step; the loop is ours because SAELens' resume starts the
     data anew. Resumes from `checkpoints` if a run with the same inputs was interrupted: the result
@@ -111,11 +111,11 @@ def train_hook(
     )
     d_in = activations.shape[1]
     trainers = {}
-    for seed in seeds:
-        sae = new_sae(params, d_in, hook, model, seed)
+    for seed in wanted.seeds:
+        sae = new_sae(params, d_in, wanted.k, hook, model, seed)
         trainers[seed] = SAETrainer(config, sae, data_provider=iter(()))
         trainers[seed].activation_scaler.scaling_factor = d_in**0.5 / mean_norm
-    state = _fingerprint(activations, mean_norm, hook, seeds, params)
+    state = _fingerprint(activations, mean_norm, hook, wanted, params)
     first, rows = _resume(checkpoints, state, trainers)
     # The order of the data is the same for every seed: SAE seeds differ in their weights only.
     data = shuffled_batches(activations, params.batch_size, derive_seed(0, hook), first)
@@ -164,7 +164,7 @@ def _log_table(rows: list) -> "pd.DataFrame":
 
 
 def _fingerprint(
-    activations: np.ndarray, mean_norm: float, hook: str, seeds: list[int], params: SaeTraining
+    activations: np.ndarray, mean_norm: float, hook: str, wanted: SaeModel, params: SaeTraining
 ) -> dict[str, Any]:
     """Return what must agree for a checkpoint to be continued."""
     probe = np.asarray(activations[:: max(1, len(activations) // 64)], dtype=np.float64)
@@ -173,7 +173,8 @@ def _fingerprint(
         "probe": float(np.abs(probe).sum()),
         "mean_norm": mean_norm,
         "hook": hook,
-        "seeds": seeds,
+        "seeds": wanted.seeds,
+        "k": wanted.k,
         "params": params.model_dump(),
     }
 

@@ -1,4 +1,3 @@
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from universality.params.base import load_section
 from universality.params.complete import Params
 from universality.params.saes import SaeTraining
 
-TEXT = re.sub(r"\n  k: \d+", "\n  k: 32", (Path(__file__).parents[2] / "params.yaml").read_text())
+TEXT = (Path(__file__).parents[2] / "profiles" / "smoke.yaml").read_text()
 
 
 def _write(tmp_path, text: str) -> Path:
@@ -23,15 +22,15 @@ def test_section_is_read_and_frozen(tmp_path):
     section = load_section(_write(tmp_path, TEXT), SaeTraining, "sae_training")
     assert section.architecture == "topk"
     with pytest.raises(ValueError, match="frozen"):
-        section.k = 3  # pyright: ignore[reportAttributeAccessIssue]
+        section.expansion = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  k: 32", "  k: 0", r"'sae_training\.k' is 0: .*greater than or equal to 1"),
-        ("  k: 32", "  kk: 32", r"'sae_training\.k' is missing; 'sae_training\.kk' is not a known"),
-        ("  k: 32", "  k: many", r"'sae_training\.k' is 'many': .*valid integer"),
+        ("  expansion: 4", "  expansion: 0", r"expansion' is 0: .*greater than or equal to 1"),
+        ("  expansion: 4", "  expand: 4", r"expansion' is missing; 'sae_training\.expand' is not"),
+        ("  expansion: 4", "  expansion: many", r"'sae_training\.expansion' is 'many': .*integer"),
         ("architecture: topk", "architecture: top", r"'topk' or 'batchtopk'"),
         ("\nmatching:", "\nmatchings:", r"'matching' is missing; 'matchings' is not a known key"),
         ("blocks.0.hook_mlp_out", "blocks.x.hook", r"hooks\.0' is 'blocks\.x\.hook'"),
@@ -49,12 +48,12 @@ def test_bad_parameters_are_one_line_that_names_them(tmp_path, old, new, message
 
 
 def test_unknown_key_lists_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match=r"no key 'trained_models\.seed_c'; there is: seed_a, "):
+    with pytest.raises(InputError, match=r"no key 'trained_models\.seed_c'; there is: seed_a"):
         load_section(_write(tmp_path, TEXT), SaeTraining, "trained_models", "seed_c")
 
 
 def test_command_line_shows_one_line_and_fails(tmp_path):
-    path = _write(tmp_path, TEXT.replace("  k: 32", "  k: -1"))
+    path = _write(tmp_path, TEXT.replace("  expansion: 4", "  expansion: -1"))
     command = Path(sys.executable).with_name("universality")
     done = subprocess.run(
         [command, "check", "--params", path], capture_output=True, text=True, check=False
@@ -63,7 +62,7 @@ def test_command_line_shows_one_line_and_fails(tmp_path):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
-    assert "sae_training.k" in done.stderr
+    assert "sae_training.expansion" in done.stderr
 
 
 def test_help_lists_the_stages():

@@ -10,7 +10,7 @@ from sae_lens.training.sae_trainer import SAETrainer
 
 import universality.saes as saes_module
 from universality.errors import InputError
-from universality.params.saes import SaeTraining
+from universality.params.saes import SaeModel, SaeTraining
 from universality.randomness import derive_seed
 from universality.saes import new_sae, sae_id, save_sae, shuffled_batches, train_hook
 
@@ -19,7 +19,7 @@ HOOK = "blocks.0.hook_mlp_out"
 
 def _params(**changes) -> SaeTraining:
     values = {
-        "architecture": "topk", "k": 3, "expansion": 4, "n_samples": 3000, "batch_size": 100,
+        "architecture": "topk", "expansion": 4, "n_samples": 3000, "batch_size": 100,
         "learning_rate": 0.003, "warmup_fraction": 0.1, "decay_fraction": 0.3,
         "aux_coefficient": 1.0, "dead_window": 10, "checkpoint_every": 8, "log_every": 10,
     }  # fmt: skip
@@ -39,9 +39,9 @@ def _norm(x: np.ndarray) -> float:
 
 
 def _train(activations, tmp_path, seeds=(0,), **changes):
-    return train_hook(
-        activations, _norm(activations), HOOK, "m", list(seeds), _params(**changes), tmp_path
-    )
+    wanted = SaeModel(hooks=[HOOK], k=3, seeds=list(seeds))
+    norm = _norm(activations)
+    return train_hook(activations, norm, HOOK, "m", wanted, _params(**changes), tmp_path)
 
 
 def _weights(sae) -> dict[str, torch.Tensor]:
@@ -76,7 +76,7 @@ def test_training_is_that_of_saelens(activations, tmp_path):
         feature_sampling_window=1000, logger=LoggingConfig(log_to_wandb=False),
     )  # fmt: skip
     data = shuffled_batches(activations, 100, derive_seed(0, HOOK))
-    trainer = SAETrainer(config, new_sae(params, 12, HOOK, "m", 0), data_provider=data)
+    trainer = SAETrainer(config, new_sae(params, 12, 3, HOOK, "m", 0), data_provider=data)
     trainer.activation_scaler.scaling_factor = 12**0.5 / _norm(activations)
     expected = _weights(trainer.fit())
     ours = _weights(_train(activations, tmp_path)[0][0])

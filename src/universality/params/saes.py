@@ -12,9 +12,10 @@ Hook = Annotated[
 
 
 class SaeModel(Section):
-    """Which SAEs a model gets: one per hook and SAE seed."""
+    """Which SAEs a model gets: one per hook and SAE seed, all as sparse."""
 
     hooks: Annotated[list[Hook], Field(min_length=1, description="where the SAEs sit")]
+    k: Annotated[int, Field(ge=1, description="active features per token (L0)")]
     seeds: Annotated[list[int], Field(min_length=1, description="one SAE per hook and seed")]
 
 
@@ -22,7 +23,6 @@ class SaeTraining(Section):
     """Training of every SAE, by SAELens' trainer."""
 
     architecture: Annotated[Literal["topk", "batchtopk"], Field(description="SAELens architecture")]
-    k: Annotated[int, Field(ge=1, description="active features per token (L0)")]
     expansion: Annotated[int, Field(ge=1, description="d_sae / d_in")]
     n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
     batch_size: Annotated[int, Field(ge=8, description="activations in a step")]

@@ -37,7 +37,7 @@ def command(
         for hook in model.hooks:
             saes, losses = train_hook(
                 open_activations(activations, hook), statistics[hook]["mean_norm"],
-                hook, key, model.seeds, section, checkpoints / hook,
+                hook, key, model, section, checkpoints / hook,
             )  # fmt: skip
             logs.append(losses)
             for seed, sae in saes.items():
