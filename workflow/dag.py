@@ -138,11 +138,10 @@ def check_params(path: Path = Path("params.yaml")) -> None:
     from snakemake.exceptions import WorkflowError
 
     from universality.errors import InputError
-    from universality.params.base import load_section
-    from universality.params.complete import Params
+    from universality.params.complete import load_params
 
     try:
-        load_section(path, Params)
+        load_params(path)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import dag
 from universality.errors import InputError
-from universality.params.base import load_section
-from universality.params.complete import Params
+from universality.params.complete import load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNERS = {
@@ -33,7 +32,7 @@ def run(profile: str, runner: str) -> int:
     if runner not in RUNNERS:
         raise InputError(f"RUNNER is {runner!r}; there are: {', '.join(RUNNERS)}")
     folder = ROOT if profile == "embedded" else copy_tree(profile_file(profile))
-    load_section(folder / "params.yaml", Params)
+    load_params(folder / "params.yaml")
     for file in dag.strays(folder, dag.load_stages(folder)):
         sys.stderr.write(f"removing {file.relative_to(ROOT)}: no stage makes it any more\n")
         file.unlink()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from universality.params.base import Section, load_section
-from universality.params.complete import Params
+from universality.params.base import Section
+from universality.params.complete import Params, load_params
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -86,7 +86,7 @@ def test_rules_are_unique_and_every_stage_is_reached(stages):
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
 def test_profile_is_valid(path):
-    load_section(path, Params)
+    load_params(path)
 
 
 def test_every_parameter_is_described():

@@ -6,7 +6,7 @@ import pytest
 
 from universality.errors import InputError
 from universality.params.base import load_section
-from universality.params.complete import Params
+from universality.params.complete import load_params
 from universality.params.saes import SaeTraining
 
 TEXT = (Path(__file__).parents[2] / "profiles" / "smoke.yaml").read_text()
@@ -36,13 +36,22 @@ def test_section_is_read_and_frozen(tmp_path):
         ("blocks.0.hook_mlp_out", "blocks.x.hook", r"hooks\.0' is 'blocks\.x\.hook'"),
         ("  stories15m:\n    weights", "  Stories 15M:\n    weights", "Stories 15M"),
         ("corpus: stories", "corpus: [", "not valid YAML"),
+        ("\ncorpus: stories", "\ncorpus: tales", "corpus names 'tales'; there is: stories"),
+        (
+            "    b: stories15m",
+            "    b: gpt9",
+            "names 'gpt9'; there is: stories15m, seed_a, random_a",
+        ),
+        ("    b_seed: 1", "    b_seed: 7", "names SAE seed 7 of seed_a; there is: 0, 1"),
+        ("  - llama_tokenizer\n", "", "names 'llama_tokenizer'; there is: stories15m_weights"),
+        ("  random_a:\n    seed: 3", "  seed_a:\n    seed: 3", "model 'seed_a' is defined twice"),
     ],
 )
 def test_bad_parameters_are_one_line_that_names_them(tmp_path, old, new, message):
     assert old in TEXT
     path = _write(tmp_path, TEXT.replace(old, new, 1))
     with pytest.raises(InputError, match=message) as error:
-        load_section(path, Params)
+        load_params(path)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
 

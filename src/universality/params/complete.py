@@ -1,11 +1,14 @@
 """The whole of params.yaml, checked at once before anything runs."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from universality.errors import InputError
 from universality.params.activations import Activations
-from universality.params.base import Id, Section
+from universality.params.base import Id, Section, load_section
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.matching import Matching, Pair
 from universality.params.models import (
@@ -43,3 +46,55 @@ class Params(Section):
     features: Features
     pairs: dict[Id, Pair]
     matching: Matching
+
+
+def load_params(path: Path) -> Params:
+    """Read the whole file; names that lead nowhere are errors too."""
+    params = load_section(path, Params)
+    problems = list(_dangling(params))
+    if problems:
+        raise InputError(f"{path}: {'; '.join(problems)}")
+    return params
+
+
+def _dangling(params: Params) -> Iterator[str]:
+    """Say which ids are used and not defined, or defined twice."""
+    models = [
+        *params.llama2c_models, *params.gguf_models, *params.hub_models,
+        *params.trained_models, *params.untrained_models,
+    ]  # fmt: skip
+    corpora = [*params.sampled_corpora, *params.file_corpora, *params.hub_corpora]
+    for kind, ids in (("model", models), ("corpus", corpora)):
+        yield from (f"{kind} {i!r} is defined twice" for i in sorted(set(ids)) if ids.count(i) > 1)
+    for key, used, known in _uses(params, models, corpora):
+        if used not in known:
+            yield f"{key} names {used!r}; there is: {_listed(known)}"
+    for key, pair in params.pairs.items():
+        for model, seed in ((pair.a, pair.a_seed), (pair.b, pair.b_seed)):
+            seeds = params.sae_models[model].seeds if model in params.sae_models else [seed]
+            if seed not in seeds:
+                yield f"pairs.{key} names SAE seed {seed} of {model}; there is: {_listed(seeds)}"
+
+
+def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iterator[tuple]:
+    """Yield every id that is used: key, id, and those it may be."""
+    for name, model in params.llama2c_models.items():
+        yield f"llama2c_models.{name}", model.weights, params.artifacts
+        yield f"llama2c_models.{name}", model.tokenizer, params.artifacts
+    for name, model in params.gguf_models.items():
+        yield f"gguf_models.{name}", model.file, params.artifacts
+    for name, corpus in params.file_corpora.items():
+        yield f"file_corpora.{name}", corpus.artifact, params.artifacts
+    for name, corpus in params.sampled_corpora.items():
+        yield f"sampled_corpora.{name}", corpus.model, models
+    for corpus in [params.corpus, *params.evaluation_corpora]:
+        yield "corpus", corpus, corpora
+    for model in [*params.evaluated_models, *params.sae_models]:
+        yield "evaluated_models and sae_models", model, models
+    for name, pair in params.pairs.items():
+        yield f"pairs.{name}", pair.a, list(params.sae_models)
+        yield f"pairs.{name}", pair.b, list(params.sae_models)
+
+
+def _listed(known: Iterable[object]) -> str:
+    return ", ".join(map(str, known)) or "nothing"

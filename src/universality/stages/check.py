@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from universality.params.base import load_section
-from universality.params.complete import Params
+from universality.params.complete import load_params
 
 
 def command(
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
     """Check `params`."""
-    load_section(params, Params)
+    load_params(params)
