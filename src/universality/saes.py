@@ -97,7 +97,7 @@ def train_hook(
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    steps = params.n_samples // params.batch_size
+    steps = wanted.n_samples // params.batch_size
     config = SAETrainerConfig(
         total_training_samples=steps * params.batch_size,
         train_batch_size_samples=params.batch_size,
@@ -175,6 +175,7 @@ def _fingerprint(
         "hook": hook,
         "seeds": wanted.seeds,
         "k": wanted.k,
+        "n_samples": wanted.n_samples,
         "params": params.model_dump(),
     }
 

@@ -66,7 +66,7 @@ def test_oracle_and_blind_sae_are_the_ends_of_the_scale(bridge, tokens):
 
 def test_reconstruction_sums_against_the_plain_formulas(bridge, tokens, tiny_model):
     training = SaeTraining(
-        architecture="topk", expansion=2, n_samples=100, batch_size=10, learning_rate=0.1,
+        architecture="topk", expansion=2, batch_size=10, learning_rate=0.1,
         warmup_fraction=0, decay_fraction=0, aux_coefficient=1, dead_window=1,
         checkpoint_every=1, log_every=1,
     )  # fmt: skip

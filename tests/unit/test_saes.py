@@ -19,7 +19,7 @@ HOOK = "blocks.0.hook_mlp_out"
 
 def _params(**changes) -> SaeTraining:
     values = {
-        "architecture": "topk", "expansion": 4, "n_samples": 3000, "batch_size": 100,
+        "architecture": "topk", "expansion": 4, "batch_size": 100,
         "learning_rate": 0.003, "warmup_fraction": 0.1, "decay_fraction": 0.3,
         "aux_coefficient": 1.0, "dead_window": 10, "checkpoint_every": 8, "log_every": 10,
     }  # fmt: skip
@@ -38,8 +38,8 @@ def _norm(x: np.ndarray) -> float:
     return float(np.linalg.norm(x.astype(np.float64), axis=1).mean())
 
 
-def _train(activations, tmp_path, seeds=(0,), **changes):
-    wanted = SaeModel(hooks=[HOOK], k=3, seeds=list(seeds))
+def _train(activations, tmp_path, seeds=(0,), n_samples=3000, **changes):
+    wanted = SaeModel(hooks=[HOOK], k=3, n_samples=n_samples, seeds=list(seeds))
     norm = _norm(activations)
     return train_hook(activations, norm, HOOK, "m", wanted, _params(**changes), tmp_path)
 

@@ -12,10 +12,11 @@ Hook = Annotated[
 
 
 class SaeModel(Section):
-    """Which SAEs a model gets: one per hook and SAE seed, all as sparse."""
+    """Which SAEs a model gets: one per hook and SAE seed, trained alike."""
 
     hooks: Annotated[list[Hook], Field(min_length=1, description="where the SAEs sit")]
     k: Annotated[int, Field(ge=1, description="active features per token (L0)")]
+    n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
     seeds: Annotated[list[int], Field(min_length=1, description="one SAE per hook and seed")]
 
 
@@ -24,7 +25,6 @@ class SaeTraining(Section):
 
     architecture: Annotated[Literal["topk", "batchtopk"], Field(description="SAELens architecture")]
     expansion: Annotated[int, Field(ge=1, description="d_sae / d_in")]
-    n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
     batch_size: Annotated[int, Field(ge=8, description="activations in a step")]
     learning_rate: Annotated[float, Field(gt=0, lt=1, description="Adam's, before the decay")]
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of steps warming up")]
