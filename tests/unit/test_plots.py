@@ -4,6 +4,7 @@ import pytest
 
 from universality.errors import InputError
 from universality.io import read_json, write_table
+from universality.plots import saes
 from universality.stages import metrics, plot_matching, plot_models, plot_saes
 
 NUMBERS = ["explained_variance", "ce_loss_recovered", "ce_loss_recovered_mean", "ce_difference"]
@@ -38,6 +39,7 @@ def write_saes(path, model, rng):
     for layer in (0, 1):
         keys = {"model": model, "sae": f"l{layer}_mlp_out_seed0", "layer": layer, "seed": 0}
         row = keys | {"hook": f"blocks.{layer}.hook_mlp_out", "l0": 32.0, "dead_fraction": 0.05}
+        row |= {"n_positions": 5000, "n_tokens_ce": 900}
         for name in NUMBERS:
             row |= {name: 0.9, f"{name}_low": 0.8, f"{name}_high": 0.95}
         rows.append(row)
@@ -133,3 +135,16 @@ def test_a_nan_among_the_numbers_is_an_error(tmp_path):
     write_table(tmp_path / "m.parquet", row)
     with pytest.raises(InputError, match="'cross_entropy' holds a NaN"):
         metrics.model_metrics(tmp_path)
+
+
+def test_undefined_shares_are_named_and_not_drawn(tables):
+    table = pd.read_parquet(tables / "saes" / "seed_a" / "evaluation.parquet")
+    column = "ce_loss_recovered"
+    control = table.assign(model="random_a", **{column: 3.0, f"{column}_low": -4.0})
+    figure = saes.evaluations(pd.concat([table, control], ignore_index=True))
+    axes = figure.axes[list(saes.EVALUATIONS).index(column)]
+    assert "2 SAEs (random_a) not drawn" in axes.get_title()
+    drawn = [float(y) for line in axes.lines for y in np.asarray(line.get_ydata())]
+    assert drawn
+    assert max(drawn) < 1
+    assert figure.axes[0].get_title() == ""

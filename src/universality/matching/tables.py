@@ -158,13 +158,14 @@ def _median(values: np.ndarray) -> float:
 def scatter_table(match: LayerMatch, a: Sparse, b: Sparse, n_pairs: int) -> pd.DataFrame:
     """Return the activations of `n_pairs` pairs wherever either feature fires.
 
-    The pairs lie at even quantiles of r from the best down (4: the best, 75%, median, 25%), so
-    that the figure shows typical pairs beside the best.
+    The pairs lie in the middle of even shares of r, best first (4: quantiles .875, .625, .375,
+    .125), so that the figure shows typical pairs. The very best would not be one: a feature of the
+    first word of every story is constant where it fires, and matches with r = 1.
     """
     alive = np.flatnonzero(match.partner >= 0)
     order = alive[np.argsort(match.r[alive], kind="stable")]
     tables = []
-    for pair, quantile in enumerate(1 - np.arange(n_pairs) / n_pairs):
+    for pair, quantile in enumerate(1 - (np.arange(n_pairs) + 0.5) / n_pairs):
         if not len(order):
             break
         feature = int(order[round(quantile * (len(order) - 1))])

@@ -25,19 +25,38 @@ def evaluations(table: pd.DataFrame) -> Figure:
     figure, all_axes = panels(len(EVALUATIONS), 3, (3.4, 2.6), sharex=True)
     for axes, (column, label) in zip(all_axes, EVALUATIONS.items(), strict=True):
         for index, ((model, seed), rows) in enumerate(_groups(table, "model", "seed")):
-            _interval_line(
-                axes, rows.sort_values("layer"), column, index, f"{model}, SAE seed {seed}"
-            )
+            rows = rows.loc[_is_defined(rows, column)].sort_values(by="layer")
+            _interval_line(axes, rows, column, index, f"{model}, SAE seed {seed}")
         axes.set(ylabel=label, xlabel="layer")
+        undefined = table.loc[~_is_defined(table, column), "model"].tolist()
+        if undefined:
+            axes.set_title(
+                f"{len(undefined)} SAEs ({', '.join(sorted(set(undefined)))}) not drawn:\n"
+                "ablation leaves CE as it is", fontsize=7,
+            )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelbottom=True)
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    n_tokens = (
-        f", n = {int(np.max(table['n_tokens'].to_numpy()))} tokens" if "n_tokens" in table else ""
+    n_tokens, n_positions = (
+        int(np.max(table[name].to_numpy())) for name in ("n_tokens_ce", "n_positions")
     )
-    figure.suptitle(f"SAEs on validation text (bars: 95% intervals over documents{n_tokens})")
+    figure.suptitle(
+        "SAEs on validation text (bars: 95% intervals over documents; "
+        f"CE: n = {n_tokens} tokens, the rest: n = {n_positions})"
+    )
     return figure
+
+
+def _is_defined(table: pd.DataFrame, column: str) -> np.ndarray:
+    """Return which ratios mean something: of an untrained model's CE there is nothing to recover.
+
+    There the interval is wider than a quarter of the scale from ablated (0) to intact (1).
+    """
+    if not column.startswith("ce_loss_recovered"):
+        return np.ones(len(table), dtype=bool)
+    low, high = (table[f"{column}_{end}"].to_numpy() for end in ("low", "high"))
+    return high - low < 0.25
 
 
 def _interval_line(axes: Axes, rows: pd.DataFrame, column: str, index: int, label: str) -> None:
@@ -91,7 +110,10 @@ def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:
     for axes, (model, log) in zip(all_axes, logs.items(), strict=True):
         for index, (sae, rows) in enumerate(log.groupby("sae", sort=True)):
             axes.plot(rows["samples"] / 1e6, rows["loss"], **line_look(index), label=sae)
-        axes.set(xlabel="activations seen (millions)", ylabel="reconstruction loss (MSE)")
+        axes.set(
+            xlabel="activations seen (millions)",
+            ylabel="squared error / token\n(mean input norm: √d)",
+        )
         axes.set_yscale("log")
         axes.set_title(model)
         axes.legend(ncols=2, loc="upper right", fontsize=6.5, handlelength=2.6)
