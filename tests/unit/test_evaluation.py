@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from universality.corpora import load_tokenizer, load_tokens
-from universality.evaluation import judge_hook, reconstruct, replaced_losses
+from universality.saes.evaluation import judge_hook, reconstruct, replaced_losses
 from universality.features import position_table, sparse_features, write_features
 from universality.io import read_sparse
 from universality.models import document_losses, load_bridge
 from universality.params.saes import SaeEvaluation, SaeTraining
-from universality.saes import new_sae
+from universality.saes.training import new_sae
 
 HOOK = "blocks.0.hook_mlp_out"
 

@@ -8,11 +8,11 @@ from sae_lens import SAE
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.training.sae_trainer import SAETrainer
 
-import universality.saes as saes_module
+import universality.saes.training as saes_module
 from universality.errors import InputError
 from universality.params.saes import SaeModel, SaeTraining
 from universality.randomness import derive_seed
-from universality.saes import new_sae, sae_id, save_sae, shuffled_batches, train_hook
+from universality.saes.training import new_sae, sae_id, save_sae, shuffled_batches, train_hook
 
 HOOK = "blocks.0.hook_mlp_out"
 

@@ -29,7 +29,7 @@ def command(
 
     from universality.activations import open_activations
     from universality.io import atomic_directory, read_json, write_table
-    from universality.saes import sae_id, save_sae, train_hook
+    from universality.saes.training import sae_id, save_sae, train_hook
 
     statistics = read_json(activations / "statistics.json")
     logs = []

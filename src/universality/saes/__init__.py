@@ -1,0 +1,1 @@
+"""Sparse autoencoders: training, evaluation, and the study of what makes them good."""
