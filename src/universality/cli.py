@@ -34,6 +34,8 @@ STAGES = {
     "activations": "Collect and shuffle the activations of a model's hooks.",
     "train-saes": "Train the SAEs of a model on its activations.",
     "evaluate-saes": "Judge the SAEs of a model on validation text.",
+    "train-grid": "Train the SAEs of a grid, to be compared with each other.",
+    "evaluate-grid": "Judge the SAEs of a grid on validation text.",
     "features": "Write the sparse feature activations of a model's SAEs.",
     "match": "Match the features of two models.",
     "metrics": "Collect the headline numbers of every study.",

@@ -1,10 +1,14 @@
 """A tiny model with random weights and a tiny corpus, for tests that need no real ones."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from universality.params.models import SmallModel
+
+# As the command line does, before a library starts its threads: see `universality.cli`.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 TEXTS = [
     "Once upon a time, there was a little cat named Tom. Tom liked to play in the sun.",

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
 
 from universality.corpora import load_tokenizer, load_tokens
-from universality.saes.evaluation import judge_hook, reconstruct, replaced_losses
 from universality.features import position_table, sparse_features, write_features
 from universality.io import read_sparse
 from universality.models import document_losses, load_bridge
-from universality.params.saes import SaeEvaluation, SaeTraining
-from universality.saes.training import new_sae
+from universality.params.saes import SaeEvaluation
+from universality.saes.evaluation import judge_hook, reconstruct, replaced_losses
 
 HOOK = "blocks.0.hook_mlp_out"
 
@@ -65,12 +65,8 @@ def test_oracle_and_blind_sae_are_the_ends_of_the_scale(bridge, tokens):
 
 
 def test_reconstruction_sums_against_the_plain_formulas(bridge, tokens, tiny_model):
-    training = SaeTraining(
-        architecture="topk", expansion=2, batch_size=10, learning_rate=0.1,
-        warmup_fraction=0, decay_fraction=0, aux_coefficient=1, dead_window=1,
-        checkpoint_every=1, log_every=1,
-    )  # fmt: skip
-    sae = new_sae(training, 16, 4, HOOK, "m", 0).eval()
+    config = TopKTrainingSAEConfig(d_in=16, d_sae=32, k=4, device="cpu")
+    sae = TopKTrainingSAE(config).eval()
     one = reconstruct(bridge, tokens, {HOOK: [sae]}, 64)[HOOK][0]
     rows = []
     for index in range(tokens.n_documents):

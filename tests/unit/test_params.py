@@ -20,18 +20,19 @@ def _write(tmp_path, text: str) -> Path:
 
 def test_section_is_read_and_frozen(tmp_path):
     section = load_section(_write(tmp_path, TEXT), SaeTraining, "sae_training")
-    assert section.architecture == "topk"
+    assert section.step == "sparse"
     with pytest.raises(ValueError, match="frozen"):
-        section.expansion = 3  # pyright: ignore[reportAttributeAccessIssue]
+        section.batch_size = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  expansion: 4", "  expansion: 0", r"expansion' is 0: .*greater than or equal to 1"),
-        ("  expansion: 4", "  expand: 4", r"expansion' is missing; 'sae_training\.expand' is not"),
-        ("  expansion: 4", "  expansion: many", r"'sae_training\.expansion' is 'many': .*integer"),
-        ("architecture: topk", "architecture: top", r"'topk' or 'batchtopk'"),
+        ("batch_size: 256", "batch_size: 0", r"batch_size' is 0: .*greater than or equal to 8"),
+        ("  batch_size: 256", "  batch: 4", r"batch_size' is missing; 'sae_training\.batch' is"),
+        ("batch_size: 256", "batch_size: many", r"'sae_training\.batch_size' is 'many': .*integer"),
+        ("architecture: topk", "architecture: top", r"'topk', 'batchtopk'"),
+        ("sparsity: 8", "sparsity: 8.5", r"sae_models\.stories15m' is .* expected a whole k"),
         ("\nmatching:", "\nmatchings:", r"'matching' is missing; 'matchings' is not a known key"),
         ("blocks.0.hook_mlp_out", "blocks.x.hook", r"hooks\.0' is 'blocks\.x\.hook'"),
         ("  stories15m:\n    weights", "  Stories 15M:\n    weights", "Stories 15M"),
@@ -62,7 +63,7 @@ def test_unknown_key_lists_the_known_ones(tmp_path):
 
 
 def test_command_line_shows_one_line_and_fails(tmp_path):
-    path = _write(tmp_path, TEXT.replace("  expansion: 4", "  expansion: -1"))
+    path = _write(tmp_path, TEXT.replace("batch_size: 256", "batch_size: -1"))
     command = Path(sys.executable).with_name("universality")
     done = subprocess.run(
         [command, "check", "--params", path], capture_output=True, text=True, check=False
@@ -71,7 +72,7 @@ def test_command_line_shows_one_line_and_fails(tmp_path):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
-    assert "sae_training.expansion" in done.stderr
+    assert "sae_training.batch_size" in done.stderr
 
 
 def test_help_lists_the_stages():

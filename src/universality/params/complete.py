@@ -19,7 +19,7 @@ from universality.params.models import (
     ModelSeed,
     SmallModel,
 )
-from universality.params.saes import Features, SaeEvaluation, SaeModel, SaeTraining
+from universality.params.saes import Features, SaeEvaluation, SaeGrid, SaeModel, SaeTraining
 
 
 class Params(Section):
@@ -42,7 +42,9 @@ class Params(Section):
     activations: Activations
     sae_models: dict[Id, SaeModel]
     sae_training: SaeTraining
+    sae_grids: dict[Id, SaeGrid]
     sae_evaluation: SaeEvaluation
+    sae_grid_evaluation: SaeEvaluation
     features: Features
     pairs: dict[Id, Pair]
     matching: Matching
@@ -91,6 +93,10 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield "corpus", corpus, corpora
     for model in [*params.evaluated_models, *params.sae_models]:
         yield "evaluated_models and sae_models", model, models
+    for name, grid in params.sae_grids.items():
+        yield f"sae_grids.{name}", grid.model, list(params.sae_models)
+        for hook in grid.hooks if grid.model in params.sae_models else []:
+            yield f"sae_grids.{name}", hook, params.sae_models[grid.model].cached
     for name, pair in params.pairs.items():
         yield f"pairs.{name}", pair.a, list(params.sae_models)
         yield f"pairs.{name}", pair.b, list(params.sae_models)

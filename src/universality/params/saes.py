@@ -1,36 +1,130 @@
 """Parameters of the sparse autoencoders."""
 
+from itertools import product
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from universality.params.base import Section
+from universality.params.base import Id, Section
 
 Hook = Annotated[
     str, Field(pattern=r"^blocks\.\d+\.[a-z_.]+$", description="TransformerLens hook name")
 ]
 
 
-class SaeModel(Section):
-    """Which SAEs a model gets: one per hook and SAE seed, trained alike."""
+Architecture = Literal["standard", "topk", "batchtopk", "gated", "jumprelu", "matryoshka"]
+
+
+class Recipe(Section):
+    """What one SAE is, apart from where it sits and its seed."""
+
+    architecture: Annotated[Architecture, Field(description="SAELens architecture")]
+    sparsity: Annotated[
+        float,
+        Field(gt=0, description="k (topk, batchtopk, matryoshka: active features per token), "
+              "L1 coefficient (standard, gated) or L0 coefficient (jumprelu)"),
+    ]  # fmt: skip
+    expansion: Annotated[int, Field(ge=1, description="d_sae / d_in")]
+    resample: Annotated[
+        bool, Field(description="resample dead features as Bricken et al. (standard only)")
+    ] = False
+    orthogonality: Annotated[
+        float, Field(ge=0, description="coefficient of the decoder's squared cosines")
+    ] = 0.0
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Recipe":
+        by_k = self.architecture in ("topk", "batchtopk", "matryoshka")
+        if by_k and self.sparsity != int(self.sparsity):
+            raise ValueError(f"sparsity is {self.sparsity}, expected a whole k")
+        if self.resample and self.architecture != "standard":
+            raise ValueError("resample is for the standard architecture")
+        return self
+
+
+class SaeModel(Recipe):
+    """Which SAEs a model gets for the other studies: one per hook and SAE seed, trained alike."""
 
     hooks: Annotated[list[Hook], Field(min_length=1, description="where the SAEs sit")]
-    k: Annotated[int, Field(ge=1, description="active features per token (L0)")]
+    also_cache: Annotated[list[Hook], Field(description="more hooks to cache, for sae_grids")]
     n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
     seeds: Annotated[list[int], Field(min_length=1, description="one SAE per hook and seed")]
 
+    @property
+    def cached(self) -> list[str]:
+        """Every hook whose activations are kept."""
+        return list(dict.fromkeys([*self.hooks, *self.also_cache]))
+
+
+class SaeFamily(Section):
+    """One line of a grid: SAEs that differ in sparsity, width and seed."""
+
+    architecture: Architecture
+    sparsity: Annotated[list[float], Field(min_length=1, description="see sae_models")]
+    expansion: Annotated[list[int], Field(min_length=1, description="d_sae / d_in")]
+    resample: bool = False
+    orthogonality: float = 0.0
+
+
+class SaeGrid(Section):
+    """SAEs that are trained to be compared: every family at every hook, seed, sparsity, width."""
+
+    model: Annotated[Id, Field(description="key of sae_models, whose activations are read")]
+    hooks: Annotated[list[Hook], Field(min_length=1, description="where the SAEs sit")]
+    n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
+    seeds: Annotated[list[int], Field(min_length=1, description="SAE seeds")]
+    families: Annotated[dict[Id, SaeFamily], Field(min_length=1)]
+
+    def recipes(self) -> dict[str, tuple[str, Recipe]]:
+        """Return id -> (family, recipe), ids such as `topk_16_x8`."""
+        found = {}
+        for name, family in self.families.items():
+            for sparsity, expansion in product(family.sparsity, family.expansion):
+                key = f"{name}_{sparsity:g}_x{expansion}".replace(".", "p").replace("-", "m")
+                found[key] = name, Recipe(
+                    architecture=family.architecture, sparsity=sparsity, expansion=expansion,
+                    resample=family.resample, orthogonality=family.orthogonality,
+                )  # fmt: skip
+        return found
+
 
 class SaeTraining(Section):
-    """Training of every SAE, by SAELens' trainer."""
+    """Training of every SAE: SAELens' classes, losses and schedules."""
 
-    architecture: Annotated[Literal["topk", "batchtopk"], Field(description="SAELens architecture")]
-    expansion: Annotated[int, Field(ge=1, description="d_sae / d_in")]
+    step: Annotated[
+        Literal["sparse", "saelens"],
+        Field(description="whose training step: ours, for CPUs, or SAELens' own, slower here"),
+    ]
     batch_size: Annotated[int, Field(ge=8, description="activations in a step")]
     learning_rate: Annotated[float, Field(gt=0, lt=1, description="Adam's, before the decay")]
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of steps warming up")]
     decay_fraction: Annotated[float, Field(ge=0, lt=1, description="share of steps decaying to 0")]
+    sparsity_warmup_fraction: Annotated[
+        float, Field(ge=0, le=1, description="share of steps over which L1 or L0 loss grows")
+    ]
+    normalize_activations: Annotated[
+        Literal["expected_average_only_in", "none"],
+        Field(description="scale inputs to a mean norm of sqrt(d_in), or leave them"),
+    ]
     aux_coefficient: Annotated[float, Field(ge=0, description="of the loss that revives features")]
     dead_window: Annotated[int, Field(ge=1, description="steps without firing until called dead")]
+    jumprelu_bandwidth: Annotated[
+        float, Field(gt=0, description="width of the kernel of the threshold's gradient")
+    ]
+    jumprelu_threshold: Annotated[float, Field(gt=0, description="JumpReLU's threshold at first")]
+    matryoshka_levels: Annotated[
+        list[float], Field(min_length=1, description="shares of d_sae, ascending; 1 is added")
+    ]
+    resample_at: Annotated[
+        list[float],
+        Field(description="shares of the steps after which dead features are resampled"),
+    ]
+    resample_samples: Annotated[
+        int, Field(ge=8, description="activations that they are drawn from")
+    ]
+    resample_warmup: Annotated[
+        int, Field(ge=1, description="steps from a tenth of the learning rate back to all of it")
+    ]
     checkpoint_every: Annotated[int, Field(ge=1, description="steps between two checkpoints")]
     log_every: Annotated[int, Field(ge=1, description="steps between two lines of the log")]
 

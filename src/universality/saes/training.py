@@ -1,14 +1,10 @@
-"""Sparse autoencoders: trained by SAELens on the shuffled cache, and judged on validation text.
-
-Terms are the field's: `l0` (active features per token), `explained_variance`, and
-`ce_loss_recovered` = (CE_ablated - CE_sae) / (CE_ablated - CE), where the ablation replaces the
-hook's activations by zero or by their mean.
-"""
+"""Train SAEs on a shuffled activation cache: SAELens' classes and losses, our loop and step."""
 
 import json
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,42 +12,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from universality.activations import open_activations
 from universality.errors import InputError
-from universality.params.saes import SaeModel, SaeTraining
+from universality.io import (
+    atomic_directory,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_table,
+)
+from universality.params.saes import Recipe, SaeTraining
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
+from universality.saes.architectures import new_sae
+from universality.saes.resampling import resample
+from universality.saes.saelens_step import SaelensTrainer
+from universality.saes.schedule import Schedule
+from universality.saes.sparse_step import SparseTrainer
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-def sae_id(hook: str, seed: int) -> str:
-    """Return the id of an SAE: `blocks.3.hook_mlp_out`, seed 1 -> `l3_mlp_out_seed1`."""
-    _, layer, *site = hook.split(".")
-    return f"l{layer}_{'_'.join(site).removeprefix('hook_')}_seed{seed}"
+Trainer = SparseTrainer | SaelensTrainer
 
 
-def new_sae(params: SaeTraining, d_in: int, k: int, hook: str, model: str, seed: int) -> Any:
-    """Return an untrained SAELens training SAE, its weights drawn from `seed` and the hook."""
-    import sae_lens
+@dataclass(frozen=True)
+class Job:
+    """One SAE to train."""
 
-    classes: dict[str, tuple[Any, Any]] = {
-        "topk": (sae_lens.TopKTrainingSAE, sae_lens.TopKTrainingSAEConfig),
-        "batchtopk": (sae_lens.BatchTopKTrainingSAE, sae_lens.BatchTopKTrainingSAEConfig),
-    }
-    sae_class, config_class = classes[params.architecture]
-    config = config_class(
-        d_in=d_in,
-        d_sae=d_in * params.expansion,
-        k=k,
-        normalize_activations="expected_average_only_in",
-        aux_loss_coefficient=params.aux_coefficient,
-        device="cpu",
-    )
-    config.metadata.model_name = model
-    config.metadata.hook_name = hook
-    torch.manual_seed(derive_seed(seed, "sae", hook))  # SAELens initialises from global state
-    return sae_class(config)
+    sae: str
+    """Its id, unique among the SAEs of a model."""
+    model: str
+    hook: str
+    recipe: Recipe
+    seed: int
+    n_samples: int
+    """Activations seen, with repetition."""
 
 
 def shuffled_batches(
@@ -78,61 +75,112 @@ def shuffled_batches(
         epoch, offset = epoch + 1, 0
 
 
-def train_hook(
+def train_sae(
     activations: np.ndarray,
     mean_norm: float,
-    hook: str,
-    model: str,
-    wanted: SaeModel,
+    job: Job,
+    params: SaeTraining,
+    checkpoints: Path | None = None,
+) -> tuple[Any, "pd.DataFrame"]:
+    """Train one SAE on `activations` `(n, d_in)`, whose mean L2 norm is `mean_norm`.
+
+    Every SAE of a hook sees the same data in the same order: SAE seeds differ in their weights
+    only. Resumes from the directory `checkpoints` if a run with the same inputs was interrupted:
+    the result is the same, bit for bit. Returns the SAE, activation scale folded in, and the log
+    with columns sae, step, samples, loss (mean squared error per token, scaled input), l0,
+    dead_fraction.
+    """
+    n_steps = job.n_samples // params.batch_size
+    resamplings = {round(share * n_steps) for share in params.resample_at if job.recipe.resample}
+    trainer = _trainer(activations.shape[1], mean_norm, job, params, n_steps, resamplings)
+    state = _fingerprint(activations, mean_norm, job, params)
+    first, rows = _resume(checkpoints, state, trainer) if checkpoints else (0, [])
+    data = shuffled_batches(activations, params.batch_size, derive_seed(0, job.hook), first)
+    name = f"{job.model} {job.sae}"
+    for step in progress(range(first, n_steps), initial=first, total=n_steps, desc=name):
+        loss, l0 = trainer.step(next(data))
+        done, last = step + 1, step + 1 == n_steps
+        if done in resamplings and not last:
+            _resample(trainer, activations, params, derive_seed(job.seed, job.sae, done))
+        if done % params.log_every == 0 or last:
+            if not np.isfinite(loss):
+                raise InputError(
+                    f"{job.sae}: the loss is {loss} at step {done}; lower "
+                    f"sae_training.learning_rate, now {params.learning_rate}"
+                )
+            dead = float(trainer.dead.float().mean())
+            rows.append([job.sae, done, done * params.batch_size, loss, l0, dead])
+        # The last one too: an interrupted stage then skips the SAEs that it had finished.
+        if checkpoints and (done % params.checkpoint_every == 0 or last):
+            _checkpoint(checkpoints, state, trainer, rows)
+    return trainer.finish(), _log_table(rows)
+
+
+def train_all(
+    activations: Path,
+    jobs: list[Job],
     params: SaeTraining,
     checkpoints: Path,
-) -> tuple[dict[int, Any], "pd.DataFrame"]:
-    """Train one SAE per seed of `wanted` on one hook; all share a single read of `activations`.
+    out: Path,
+    log: Path,
+) -> None:
+    """Train every job from the cache `activations`; write SAEs into `out`, the losses to `log`.
 
-    SAELens' own SAEs and per-SAE trainer step; the loop is ours because SAELens' resume starts the
-    data anew. Resumes from `checkpoints` if a run with the same inputs was interrupted: the result
-    is the same, bit for bit. Returns the SAEs, activation scale folded in, and the log with columns
-    sae, step, samples, loss (mean squared error per token, scaled input), l0, dead_fraction.
+    What an interrupted call had finished is taken from `checkpoints`, which is deleted at the end.
     """
-    from sae_lens.config import LoggingConfig, SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
+    import pandas as pd
 
-    steps = wanted.n_samples // params.batch_size
-    config = SAETrainerConfig(
-        total_training_samples=steps * params.batch_size,
-        train_batch_size_samples=params.batch_size,
-        lr=params.learning_rate,
-        lr_end=0.0,
-        lr_warm_up_steps=round(params.warmup_fraction * steps),
-        lr_decay_steps=round(params.decay_fraction * steps),
-        dead_feature_window=params.dead_window,
-        feature_sampling_window=steps + 1,
-        logger=LoggingConfig(log_to_wandb=False),
+    statistics = read_json(activations / "statistics.json")
+    logs = []
+    with atomic_directory(out) as folder:
+        for job in jobs:
+            data = open_activations(activations, job.hook)
+            norm = statistics[job.hook]["mean_norm"]
+            sae, losses = train_sae(data, norm, job, params, checkpoints / job.sae)
+            save_sae(sae, folder / job.sae)
+            logs.append(losses)
+    write_table(log, pd.concat(logs, ignore_index=True))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _trainer(
+    d_in: int,
+    mean_norm: float,
+    job: Job,
+    params: SaeTraining,
+    n_steps: int,
+    resamplings: set[int],
+) -> Trainer:
+    sae = new_sae(job.recipe, params, n_steps, d_in, job.hook, job.model, job.seed)
+    scaled = params.normalize_activations == "expected_average_only_in"
+    scale = d_in**0.5 / mean_norm if scaled else 1.0
+    schedule = Schedule(
+        peak=params.learning_rate,
+        n_steps=n_steps,
+        warmup=round(params.warmup_fraction * n_steps),
+        decay=round(params.decay_fraction * n_steps),
+        dips=tuple(sorted(resamplings)),
+        dip_length=params.resample_warmup,
     )
-    d_in = activations.shape[1]
-    trainers = {}
-    for seed in wanted.seeds:
-        sae = new_sae(params, d_in, wanted.k, hook, model, seed)
-        trainers[seed] = SAETrainer(config, sae, data_provider=iter(()))
-        trainers[seed].activation_scaler.scaling_factor = d_in**0.5 / mean_norm
-    state = _fingerprint(activations, mean_norm, hook, wanted, params)
-    first, rows = _resume(checkpoints, state, trainers)
-    # The order of the data is the same for every seed: SAE seeds differ in their weights only.
-    data = shuffled_batches(activations, params.batch_size, derive_seed(0, hook), first)
-    for step in progress(range(first, steps), initial=first, total=steps, desc=f"{model} {hook}"):
-        batch = next(data)
-        for seed, trainer in trainers.items():
-            output = trainer.step(batch)
-            trainer.n_training_steps += 1
-            if (step + 1) % params.log_every == 0 or step + 1 == steps:
-                rows.append(_log_row(sae_id(hook, seed), step + 1, params, output, trainer))
-        # The last one too: an interrupted stage then skips the hooks that it had finished.
-        if (step + 1) % params.checkpoint_every == 0 or step + 1 == steps:
-            _checkpoint(checkpoints, state, trainers, rows)
-    for trainer in trainers.values():
-        trainer.sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
-        trainer.set_final_sae_metadata()
-    return {seed: trainer.sae for seed, trainer in trainers.items()}, _log_table(rows)
+    if params.step == "sparse":
+        return SparseTrainer(sae, job.recipe, schedule, scale, params.dead_window)
+    if job.recipe.resample or job.recipe.orthogonality:
+        raise InputError(
+            f"{job.sae}: sae_training.step is 'saelens', which knows neither resample nor "
+            "orthogonality; expected 'sparse'"
+        )
+    return SaelensTrainer(sae, schedule, scale, params.dead_window, params.batch_size)
+
+
+def _resample(trainer: Trainer, activations: np.ndarray, params: SaeTraining, seed: int) -> None:
+    assert isinstance(trainer, SparseTrainer)  # `_trainer` refuses the other
+    random = generator(seed, "resample")
+    n = min(params.resample_samples, len(activations))
+    chosen = np.sort(random.choice(len(activations), n, replace=False))
+    x = torch.from_numpy(np.asarray(activations[chosen], dtype=np.float32)) * trainer.scale
+    count = resample(trainer.weights, [trainer.first, trainer.second], trainer.dead, x, random)
+    trainer.silent[trainer.dead] = 0
+    logging.info("resampled %d dead features", count)
 
 
 def save_sae(sae: Any, path: Path) -> None:
@@ -142,29 +190,17 @@ def save_sae(sae: Any, path: Path) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()), indent=1, sort_keys=True) + "\n")
 
 
-_LOG_COLUMNS = ["sae", "step", "samples", "loss", "l0", "dead_fraction"]
-
-
-def _log_row(name: str, step: int, params: SaeTraining, output: Any, trainer: Any) -> list:
-    loss = float(output.losses["mse_loss"].detach())
-    if not np.isfinite(loss):
-        raise InputError(
-            f"{name}: the loss is {loss} at step {step}; lower sae_training.learning_rate, "
-            f"now {params.learning_rate}"
-        )
-    l0 = float((output.feature_acts > 0).sum() / len(output.feature_acts))
-    dead = float(trainer.dead_neurons.float().mean())
-    return [name, step, step * params.batch_size, loss, l0, dead]
+LOG_COLUMNS = ["sae", "step", "samples", "loss", "l0", "dead_fraction"]
 
 
 def _log_table(rows: list) -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=_LOG_COLUMNS)
+    return pd.DataFrame(rows, columns=LOG_COLUMNS)
 
 
 def _fingerprint(
-    activations: np.ndarray, mean_norm: float, hook: str, wanted: SaeModel, params: SaeTraining
+    activations: np.ndarray, mean_norm: float, job: Job, params: SaeTraining
 ) -> dict[str, Any]:
     """Return what must agree for a checkpoint to be continued."""
     probe = np.asarray(activations[:: max(1, len(activations) // 64)], dtype=np.float64)
@@ -172,26 +208,23 @@ def _fingerprint(
         "shape": list(activations.shape),
         "probe": float(np.abs(probe).sum()),
         "mean_norm": mean_norm,
-        "hook": hook,
-        "seeds": wanted.seeds,
-        "k": wanted.k,
-        "n_samples": wanted.n_samples,
+        "job": [job.sae, job.model, job.hook, job.seed, job.n_samples],
+        "recipe": job.recipe.model_dump(),
         "params": params.model_dump(),
     }
 
 
-def _checkpoint(folder: Path, state: dict, trainers: dict[int, Any], rows: list) -> None:
+def _checkpoint(folder: Path, state: dict, trainer: Trainer, rows: list) -> None:
     """Write a checkpoint beside the old one and swap; a kill at any moment leaves one whole."""
     fresh, current = folder / "fresh", folder / "current"
     shutil.rmtree(fresh, ignore_errors=True)
-    for seed, trainer in trainers.items():
-        trainer.save_checkpoint(checkpoint_name=str(seed), base_path=fresh)
-    (fresh / "state.json").write_text(json.dumps({"state": state, "rows": rows}))
+    write_arrays(fresh / "trainer.safetensors", trainer.state())
+    write_json(fresh / "state.json", {"state": state, "rows": rows})
     shutil.rmtree(current, ignore_errors=True)
     fresh.rename(current)
 
 
-def _resume(folder: Path, state: dict, trainers: dict[int, Any]) -> tuple[int, list]:
+def _resume(folder: Path, state: dict, trainer: Trainer) -> tuple[int, list]:
     """Load the checkpoint if there is one of the same run; return the next step and the log."""
     for name in ("current", "fresh"):
         path = folder / name / "state.json"
@@ -201,10 +234,7 @@ def _resume(folder: Path, state: dict, trainers: dict[int, Any]) -> tuple[int, l
         if saved["state"] != json.loads(json.dumps(state)):
             logging.info("%s: checkpoint of another run, not used", path.parent)
             continue
-        for seed, trainer in trainers.items():
-            trainer.load_trainer_state(path.parent / str(seed))
-            trainer.sae.load_weights_from_checkpoint(path.parent / str(seed))
-        step = next(iter(trainers.values())).n_training_steps
-        logging.info("continuing from step %d", step)
-        return step, saved["rows"]
+        trainer.restore(read_arrays(path.parent / "trainer.safetensors"))
+        logging.info("continuing from step %d", trainer.n_steps)
+        return trainer.n_steps, saved["rows"]
     return 0, []

@@ -19,7 +19,7 @@ def command(
 ) -> None:
     """Write `<hook>.npy`, positions, statistics and the token manifest."""
     section = load_section(params, Activations, "activations")
-    hooks = load_section(params, SaeModel, "sae_models", key).hooks
+    wanted = load_section(params, SaeModel, "sae_models", key)
 
     from universality.activations import write_cache
     from universality.corpora import load_tokens
@@ -28,4 +28,4 @@ def command(
 
     tokens = load_tokens(corpus, "train", model, section.max_tokens).first(section.n_tokens)
     with atomic_directory(out) as folder:
-        write_cache(folder, load_bridge(model), tokens, hooks, section)
+        write_cache(folder, load_bridge(model), tokens, wanted.cached, section)

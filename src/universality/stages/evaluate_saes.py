@@ -25,10 +25,10 @@ def command(
     import pandas as pd
 
     from universality.corpora import load_tokens
-    from universality.saes.evaluation import density_table, judge_hook, load_sae, reconstruct
     from universality.io import atomic_directory, write_table
     from universality.models import document_losses, load_bridge
-    from universality.saes.training import sae_id
+    from universality.saes.architectures import sae_id
+    from universality.saes.evaluation import density_table, judge_hook, load_sae, reconstruct
 
     bridge = load_bridge(model)
     loaded = {

@@ -23,11 +23,11 @@ def command(
     wanted = load_section(params, SaeModel, "sae_models", key)
 
     from universality.corpora import load_tokenizer, load_tokens, token_manifest
-    from universality.saes.evaluation import load_sae
     from universality.features import position_table, sparse_features, write_features
     from universality.io import atomic_directory, write_json
     from universality.models import load_bridge
-    from universality.saes.training import sae_id
+    from universality.saes.architectures import sae_id
+    from universality.saes.evaluation import load_sae
 
     tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
     loaded = {

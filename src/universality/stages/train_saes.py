@@ -19,28 +19,16 @@ def command(
     log: Annotated[Path, typer.Option(help="table with the training losses")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Train the SAEs hook by hook; a hook's SAEs share one read of its activations."""
+    """Train the SAEs one after another, all from one cache of activations."""
     section = load_section(params, SaeTraining, "sae_training")
     model = load_section(params, SaeModel, "sae_models", key)
 
-    import shutil
+    from universality.saes.architectures import sae_id
+    from universality.saes.training import Job, train_all
 
-    import pandas as pd
-
-    from universality.activations import open_activations
-    from universality.io import atomic_directory, read_json, write_table
-    from universality.saes.training import sae_id, save_sae, train_hook
-
-    statistics = read_json(activations / "statistics.json")
-    logs = []
-    with atomic_directory(out) as folder:
-        for hook in model.hooks:
-            saes, losses = train_hook(
-                open_activations(activations, hook), statistics[hook]["mean_norm"],
-                hook, key, model, section, checkpoints / hook,
-            )  # fmt: skip
-            logs.append(losses)
-            for seed, sae in saes.items():
-                save_sae(sae, folder / sae_id(hook, seed))
-    write_table(log, pd.concat(logs, ignore_index=True))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    jobs = [
+        Job(sae_id(hook, seed), key, hook, model, seed, model.n_samples)
+        for hook in model.hooks
+        for seed in model.seeds
+    ]
+    train_all(activations, jobs, section, checkpoints, out, log)

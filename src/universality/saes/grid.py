@@ -1,0 +1,57 @@
+"""The members of a grid of SAEs, and the table that says what each is."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from universality.params.saes import Recipe, SaeGrid
+from universality.saes.architectures import sae_id
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Member:
+    """One SAE of a grid."""
+
+    sae: str
+    family: str
+    recipe: Recipe
+    hook: str
+    seed: int
+
+
+def members(grid: SaeGrid) -> list[Member]:
+    """Return every SAE of `grid`, hook by hook, with ids like `topk_16_x8_l1_mlp_out_seed0`."""
+    return [
+        Member(f"{name}_{sae_id(hook, seed)}", family, recipe, hook, seed)
+        for hook in grid.hooks
+        for name, (family, recipe) in grid.recipes().items()
+        for seed in grid.seeds
+    ]
+
+
+def site(hook: str) -> str:
+    """Return where in a block a hook is: `blocks.1.mlp.hook_post` -> `mlp.hook_post`."""
+    return hook.split(".", 2)[2]
+
+
+def member_table(grid: SaeGrid) -> "pd.DataFrame":
+    """Return one row per SAE: sae, family, architecture, sparsity, expansion, hook, layer, ..."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "model": grid.model,
+            "sae": one.sae,
+            "family": one.family,
+            "architecture": one.recipe.architecture,
+            "sparsity": one.recipe.sparsity,
+            "expansion": one.recipe.expansion,
+            "hook": one.hook,
+            "layer": int(one.hook.split(".")[1]),
+            "site": site(one.hook),
+            "seed": one.seed,
+        }
+        for one in members(grid)
+    )
