@@ -26,7 +26,8 @@ def _params(**changes) -> SaeTraining:
     values = {
         "step": "sparse", "batch_size": 100, "learning_rate": 0.003, "warmup_fraction": 0.1,
         "decay_fraction": 0.3, "sparsity_warmup_fraction": 0.2,
-        "normalize_activations": "expected_average_only_in", "aux_coefficient": 1.0,
+        "normalize_activations": "expected_average_only_in", "apply_b_dec_to_input": True,
+        "aux_coefficient": 1.0,
         "dead_window": 10, "jumprelu_bandwidth": 0.3, "jumprelu_threshold": 0.05,
         "matryoshka_levels": [0.25, 0.5], "resample_at": [], "resample_samples": 500,
         "resample_warmup": 5, "checkpoint_every": 8, "log_every": 10,
@@ -111,11 +112,26 @@ def test_sparse_step_trains_as_saelens_does(activations, monkeypatch, architectu
     job = _job(architecture, n_samples=30_000)
     ours, log = _train(activations, job=job)
     theirs, expected = _train(activations, job=job, step="saelens")
+    _assert_alike(job, (ours, log), (theirs, expected))
+
+
+@pytest.mark.parametrize("architecture", ["topk", "gated"])
+@pytest.mark.parametrize(
+    "changes", [{"apply_b_dec_to_input": False}, {"normalize_activations": "none"}]
+)
+def test_sparse_step_knows_the_options_of_saelens(activations, architecture, changes):
+    job = _job(architecture, n_samples=10_000)
+    ours = _train(activations, job=job, **changes)
+    _assert_alike(job, ours, _train(activations, job=job, step="saelens", **changes), **changes)
+
+
+def _assert_alike(job, ours, theirs, **changes):
+    (ours, log), (theirs, expected) = ours, theirs
     for column, tolerance in (("loss", 2e-3), ("l0", 1e-2), ("dead_fraction", 1e-6)):
         np.testing.assert_allclose(log[column], expected[column], rtol=tolerance)
     a, b = _weights(ours), _weights(theirs)
     assert a.keys() == b.keys()
-    start = _weights(new_sae(job.recipe, _params(), 300, 12, HOOK, "m", 0))
+    start = _weights(new_sae(job.recipe, _params(**changes), 300, 12, HOOK, "m", 0))
     for name in a:
         moved = (b[name] - start[name]).abs().max()
         assert (a[name] - b[name]).abs().max() < 0.02 * moved, name

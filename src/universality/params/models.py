@@ -22,11 +22,25 @@ class GgufModel(Section):
     file: Annotated[Id, Field(description="artifact (data/sources.yaml) with the GGUF file")]
 
 
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
 class HubModel(Section):
     """A model of the Hugging Face hub at a pinned revision."""
 
     repo: Annotated[str, Field(description="owner/name on the hub", pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Annotated[str, Field(description="commit hash", pattern=r"^[0-9a-f]{40}$")]
+    revision: Annotated[Commit, Field(description="commit hash")]
+    tokenizer_revision: Annotated[
+        Commit | None, Field(description="commit with the tokenizer, where `revision` has none")
+    ] = None
+    pytorch_model_sha256: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9a-f]{64}$",
+            description="where `revision` has no safetensors: read its pytorch_model.bin, if this "
+            "is its SHA-256, by torch's loader of tensors alone, and convert it",
+        ),
+    ] = None
 
 
 class SmallModel(Section):

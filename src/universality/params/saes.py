@@ -106,6 +106,9 @@ class SaeTraining(Section):
         Literal["expected_average_only_in", "none"],
         Field(description="scale inputs to a mean norm of sqrt(d_in), or leave them"),
     ]
+    apply_b_dec_to_input: Annotated[
+        bool, Field(description="subtract the decoder's bias from the input (pre-encoder bias)")
+    ]
     aux_coefficient: Annotated[float, Field(ge=0, description="of the loss that revives features")]
     dead_window: Annotated[int, Field(ge=1, description="steps without firing until called dead")]
     jumprelu_bandwidth: Annotated[

@@ -32,6 +32,7 @@ def new_sae(
         d_in=d_in,
         d_sae=d_in * recipe.expansion,
         normalize_activations=params.normalize_activations,
+        apply_b_dec_to_input=params.apply_b_dec_to_input,
         device="cpu",
         **options,
     )

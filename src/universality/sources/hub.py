@@ -1,77 +1,84 @@
 """Models of the Hugging Face hub, at a pinned revision."""
 
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
-
-import requests
 
 from universality.errors import InputError
 from universality.io import atomic_directory
 from universality.params.models import HubModel
-from universality.sources.http import CONNECT_SECONDS
+from universality.sources.fetch import sha256_of
+from universality.sources.snapshot import snapshot
 
-FILES = (
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.json",
     "merges.txt",
 )
-"""What is downloaded: weights as safetensors only (never pickle), and no code."""
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
+"""Weights are read as safetensors, and code never; see `_convert` for the one exception."""
+PYTORCH_FILE = "pytorch_model.bin"
 
 
 def copy_model(model: HubModel, out: Path) -> None:
-    """Copy a model to the directory `out`, from the hub or, out of its reach, its local cache."""
+    """Write a model as a Hugging Face directory with safetensors, `out`."""
+    pinned = model.pytorch_model_sha256
+    weights = (PYTORCH_FILE,) if pinned else WEIGHT_FILES
+    wanted = ("config.json", *weights)
     where = f"hub model {model.repo} at {model.revision}"
-    snapshot = _snapshot(model, where)
-    files = sorted(path for path in snapshot.iterdir() if path.is_file())
-    names = {file.name for file in files}
-    has_weights = any(name.endswith(".safetensors") for name in names)
-    if not has_weights or not {"config.json", "tokenizer_config.json"} <= names:
+    if model.tokenizer_revision:
+        tokenizer_where = f"hub model {model.repo} at {model.tokenizer_revision}"
+        files = _files(model.repo, model.revision, wanted, where)
+        files |= _files(model.repo, model.tokenizer_revision, TOKENIZER_FILES, tokenizer_where)
+    else:
+        files = _files(model.repo, model.revision, (*wanted, *TOKENIZER_FILES), where)
+    has_weights = any(fnmatch(name, weights[0]) for name in files)
+    if not has_weights or not {"config.json", "tokenizer_config.json"} <= files.keys():
         raise InputError(
-            f"{where}: it has {', '.join(sorted(names)) or 'none'} of the files that are read; "
-            "needed are config.json, tokenizer_config.json and weights as safetensors"
+            f"{where}: it has {', '.join(sorted(files)) or 'none'} of the files that are read; "
+            "needed are config.json, tokenizer_config.json (tokenizer_revision names another "
+            f"commit for it) and weights as {PYTORCH_FILE if pinned else 'safetensors'}"
         )
     with atomic_directory(out) as directory:
-        for file in files:
-            shutil.copyfile(file, directory / file.name)
+        for name in sorted(files.keys() - {PYTORCH_FILE}):
+            shutil.copyfile(files[name], directory / name)
+        if pinned:
+            _convert(files[PYTORCH_FILE], pinned, directory / "model.safetensors", where)
 
 
-def _snapshot(model: HubModel, where: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+def _files(repo: str, revision: str, patterns: tuple[str, ...], where: str) -> dict[str, Path]:
+    """Return name -> path of the files at the top of a model that match; a cache may hold more."""
+    folder = snapshot(repo, revision, patterns, where)
+    files = (path for path in folder.iterdir() if path.is_file())
+    return {p.name: p for p in files if any(fnmatch(p.name, pattern) for pattern in patterns)}
 
-    # Its first base is HTTPError of the HTTP library in use, which depends on the hub's version.
-    http_error: Any = HfHubHTTPError.__bases__[0]
-    unreachable = _unreachable()
-    try:
-        snapshot = snapshot_download(
-            model.repo,
-            revision=model.revision,
-            allow_patterns=list(FILES),
-            ignore_patterns=["*/*"],
-            local_files_only=unreachable is not None,
+
+def _convert(file: Path, sha256: str, out: Path, where: str) -> None:
+    """Convert the `pytorch_model.bin` with this hash to safetensors.
+
+    It is a pickle, which is why it must be asked for with its hash. `weights_only` makes torch
+    build tensors and containers from it and nothing else.
+    """
+    import pickle
+
+    import torch
+    from safetensors.torch import save_file
+
+    found = sha256_of(file)
+    if found != sha256:
+        raise InputError(
+            f"{where}: SHA-256 of {file.name} is {found}, pytorch_model_sha256 is {sha256}"
         )
-    except (OSError, http_error) as error:
-        reason = " ".join(str(error).split())
-        if unreachable:
-            reason = f"it is not in the local cache, and {unreachable}"
-        raise InputError(f"{where}: not available: {reason}") from error
-    return Path(snapshot)
-
-
-def _unreachable() -> str | None:
-    """Say why the hub is out of reach, if it is: its own client would try for half a minute."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
     try:
-        requests.head(constants.ENDPOINT, timeout=CONNECT_SECONDS)
-    except requests.RequestException:
-        return f"{constants.ENDPOINT} cannot be reached"
-    return None
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{where}: {file.name} is not read as tensors alone: {first}") from error
+    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
+        raise InputError(f"{where}: {file.name} is not a table of tensors")
+    # Copied one by one: safetensors takes no two names of one memory (tied embeddings).
+    form = torch.contiguous_format
+    copies = {name: tensor.clone(memory_format=form) for name, tensor in tensors.items()}
+    save_file(copies, out, {"format": "pt"})
