@@ -10,6 +10,7 @@ from universality.errors import InputError
 from universality.params.activations import Activations
 from universality.params.base import Id, Section, load_section
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
+from universality.params.dashboards import Dashboard
 from universality.params.matching import Matching, Pair
 from universality.params.models import (
     GgufModel,
@@ -19,7 +20,15 @@ from universality.params.models import (
     ModelSeed,
     SmallModel,
 )
-from universality.params.saes import Features, SaeEvaluation, SaeGrid, SaeModel, SaeTraining
+from universality.params.saes import (
+    Features,
+    SaeEvaluation,
+    SaeGrid,
+    SaeGridEvaluation,
+    SaeModel,
+    SaeTraining,
+)
+from universality.saes.architectures import sae_id
 
 
 class Params(Section):
@@ -44,8 +53,9 @@ class Params(Section):
     sae_training: SaeTraining
     sae_grids: dict[Id, SaeGrid]
     sae_evaluation: SaeEvaluation
-    sae_grid_evaluation: SaeEvaluation
+    sae_grid_evaluation: SaeGridEvaluation
     features: Features
+    dashboards: dict[Id, Dashboard]
     pairs: dict[Id, Pair]
     matching: Matching
 
@@ -97,6 +107,12 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield f"sae_grids.{name}", grid.model, list(params.sae_models)
         for hook in grid.hooks if grid.model in params.sae_models else []:
             yield f"sae_grids.{name}", hook, params.sae_models[grid.model].cached
+    for name, page in params.dashboards.items():
+        yield f"dashboards.{name}", page.model, list(params.sae_models)
+        model = params.sae_models.get(page.model)
+        if model:
+            known = [sae_id(hook, seed) for hook in model.hooks for seed in model.seeds]
+            yield f"dashboards.{name}", page.sae, known
     for name, pair in params.pairs.items():
         yield f"pairs.{name}", pair.a, list(params.sae_models)
         yield f"pairs.{name}", pair.b, list(params.sae_models)

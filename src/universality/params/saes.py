@@ -141,6 +141,15 @@ class SaeEvaluation(Section):
     seed: Annotated[int, Field(ge=0, description="of the bootstrap")]
 
 
+class SaeGridEvaluation(SaeEvaluation):
+    """How the SAEs of a grid are judged and compared."""
+
+    matched_l0: Annotated[
+        list[int], Field(min_length=1, description="L0 at which families are compared")
+    ]
+    n_pca: Annotated[int, Field(ge=100, description="activations that the PCA baseline is fit to")]
+
+
 class Features(Section):
     """Sparse feature activations on the shared evaluation text."""
 

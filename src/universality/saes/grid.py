@@ -55,3 +55,24 @@ def member_table(grid: SaeGrid) -> "pd.DataFrame":
         }
         for one in members(grid)
     )
+
+
+def pca_table(grid: SaeGrid, hook: str, sizes: list[int]) -> "pd.DataFrame":
+    """Return the rows of the baseline, principal components, for `hook`; see `member_table`."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "model": grid.model,
+            "sae": f"pca_{k}_l{hook.split('.')[1]}",
+            "family": "pca",
+            "architecture": "pca",
+            "sparsity": float(k),
+            "expansion": 1,
+            "hook": hook,
+            "layer": int(hook.split(".")[1]),
+            "site": site(hook),
+            "seed": 0,
+        }
+        for k in sizes
+    )

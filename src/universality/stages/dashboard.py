@@ -1,0 +1,45 @@
+"""`universality dashboard`: one offline page about some features of an SAE."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.base import load_section
+from universality.params.dashboards import Dashboard
+
+
+def command(
+    key: Annotated[str, typer.Argument(help="key of `dashboards`")],
+    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
+    sae: Annotated[Path, typer.Option(help="the SAE, in SAELens format")],
+    features: Annotated[Path, typer.Option(help="feature activations of the model's SAEs")],
+    corpus: Annotated[Path, typer.Option(help="corpus directory that they were taken on")],
+    out: Annotated[Path, typer.Option(help="directory for index.html")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Write the page: where features fire, examples, logits, nearest features."""
+    section = load_section(params, Dashboard, "dashboards", key)
+
+    from universality.corpora import load_tokenizer, read_corpus
+    from universality.io import atomic_directory, read_json, read_sparse, read_table
+    from universality.models import load_bridge
+    from universality.saes.dashboard import positions
+    from universality.saes.dashboard_content import dashboard
+    from universality.saes.dashboard_page import render
+    from universality.saes.weights import read_weights
+
+    texts = dict(zip(*read_corpus(corpus, "validation"), strict=True))
+    about, shown = dashboard(
+        read_sparse(features / f"{section.sae}.safetensors"),
+        positions(read_table(features / "tokens.parquet"), texts),
+        read_weights(sae).decoder,
+        read_json(sae / "cfg.json"),
+        load_bridge(model),
+        load_tokenizer(model)[0],
+        corpus.name,
+        read_json(corpus / "manifest.json")["origin"],
+        section,
+    )
+    with atomic_directory(out) as folder:
+        (folder / "index.html").write_text(render(about, shown), encoding="utf-8")
