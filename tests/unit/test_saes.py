@@ -28,7 +28,7 @@ def _params(**changes) -> SaeTraining:
         "decay_fraction": 0.3, "sparsity_warmup_fraction": 0.2,
         "normalize_activations": "expected_average_only_in", "apply_b_dec_to_input": True,
         "aux_coefficient": 1.0,
-        "dead_window": 10, "jumprelu_bandwidth": 0.3, "jumprelu_threshold": 0.05,
+        "dead_window": 1000, "jumprelu_bandwidth": 0.3, "jumprelu_threshold": 0.05,
         "matryoshka_levels": [0.25, 0.5], "resample_at": [], "resample_samples": 500,
         "resample_warmup": 5, "checkpoint_every": 8, "log_every": 10,
     }  # fmt: skip

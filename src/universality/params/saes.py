@@ -72,6 +72,9 @@ class SaeGrid(Section):
     model: Annotated[Id, Field(description="key of sae_models, whose activations are read")]
     hooks: Annotated[list[Hook], Field(min_length=1, description="where the SAEs sit")]
     n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
+    batch_size: Annotated[int, Field(ge=8, description="in place of sae_training's")]
+    learning_rate: Annotated[float, Field(gt=0, lt=1, description="in place of sae_training's")]
+    dead_window: Annotated[int, Field(ge=1, description="in place of sae_training's")]
     seeds: Annotated[list[int], Field(min_length=1, description="SAE seeds")]
     families: Annotated[dict[Id, SaeFamily], Field(min_length=1)]
 
@@ -110,7 +113,9 @@ class SaeTraining(Section):
         bool, Field(description="subtract the decoder's bias from the input (pre-encoder bias)")
     ]
     aux_coefficient: Annotated[float, Field(ge=0, description="of the loss that revives features")]
-    dead_window: Annotated[int, Field(ge=1, description="steps without firing until called dead")]
+    dead_window: Annotated[
+        int, Field(ge=1, description="activations without firing until a feature is called dead")
+    ]
     jumprelu_bandwidth: Annotated[
         float, Field(gt=0, description="width of the kernel of the threshold's gradient")
     ]

@@ -162,14 +162,15 @@ def _trainer(
         dips=tuple(sorted(resamplings)),
         dip_length=params.resample_warmup,
     )
+    window = params.dead_window // params.batch_size
     if params.step == "sparse":
-        return SparseTrainer(sae, job.recipe, schedule, scale, params.dead_window)
+        return SparseTrainer(sae, job.recipe, schedule, scale, window)
     if job.recipe.resample or job.recipe.orthogonality:
         raise InputError(
             f"{job.sae}: sae_training.step is 'saelens', which knows neither resample nor "
             "orthogonality; expected 'sparse'"
         )
-    return SaelensTrainer(sae, schedule, scale, params.dead_window, params.batch_size)
+    return SaelensTrainer(sae, schedule, scale, window, params.batch_size)
 
 
 def _resample(trainer: Trainer, activations: np.ndarray, params: SaeTraining, seed: int) -> None:

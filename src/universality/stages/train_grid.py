@@ -22,6 +22,7 @@ def command(
     """Train every family at every sparsity, width, hook and seed."""
     section = load_section(params, SaeTraining, "sae_training")
     grid = load_section(params, SaeGrid, "sae_grids", key)
+    own = grid.model_dump(include={"batch_size", "learning_rate", "dead_window"})
 
     from universality.saes.grid import members
     from universality.saes.training import Job, train_all
@@ -30,4 +31,4 @@ def command(
         Job(one.sae, grid.model, one.hook, one.recipe, one.seed, grid.n_samples)
         for one in members(grid)
     ]
-    train_all(activations, jobs, section, checkpoints, out, log)
+    train_all(activations, jobs, section.model_copy(update=own), checkpoints, out, log)

@@ -1,0 +1,143 @@
+"""Figures of the grids: SAEs of several architectures, sparsities, sites and seeds."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from universality.plots.style import NULL_COLOR, look, panels
+
+Table = Any
+"""A pandas DataFrame, whose stubs know too little of what a column gives."""
+
+METRICS = {
+    "explained_variance": "explained variance",
+    "ce_loss_recovered": "CE recovered\n(against zero ablation)",
+    "dead_fraction": "dead features (share)",
+}
+SITE_METRICS = {
+    "explained_variance": "explained variance",
+    "ce_loss_recovered": "CE recovered\n(against zero ablation)",
+    "ce_difference": "CE with SAE - CE\n(nats / token)",
+}
+SITES = {"hook_mlp_out": "MLP output", "mlp.hook_post": "MLP hidden", "hook_resid_post": "residual"}
+
+
+def frontiers(table: Table, matched: Table) -> Figure:
+    """Draw each number over L0: a row per grid and hook, a line per family, bars over seeds.
+
+    `table` has a row per SAE (grid, model, hook, layer, site, family, sparsity, seed, l0 and the
+    metrics); lines join the means over seeds of each sparsity, small marks are single seeds.
+    `matched` gives the t intervals at equal L0 (`at_matched_l0`), drawn as bars.
+    """
+    cells = list(table.groupby(["grid", "hook"], sort=False))
+    figure, all_axes = panels(len(cells) * len(METRICS), len(METRICS), (3.6, 2.7))
+    families = [f for f in dict.fromkeys(table["family"]) if f != "pca"]
+    looks = {family: look(index) for index, family in enumerate(families)}
+    for row, ((grid, hook), cell) in enumerate(cells):
+        equal = matched[(matched["grid"] == grid) & (matched["hook"] == hook)]
+        for column, (metric, label) in enumerate(METRICS.items()):
+            axes = all_axes[row * len(METRICS) + column]
+            for family in families:
+                _frontier(axes, cell[cell["family"] == family], metric, looks[family], family)
+                _bars(axes, equal[equal["family"] == family], metric, looks[family]["color"])
+            if metric != "dead_fraction":
+                pca = cell[cell["family"] == "pca"].sort_values(by="l0")
+                axes.plot(pca["l0"], pca[metric], color=NULL_COLOR, ls="--", label="PCA, L0 axes")
+            axes.set_xscale("log")
+            _plain_ticks(axes, cell["l0"])
+            axes.set(xlabel="L0 (active features / token)", ylabel=label)
+            _limit(axes, cell, metric)
+            if column == 0:
+                first = cell.iloc[0]
+                axes.set_title(f"{first['model']}, layer {first['layer']}, {SITES[first['site']]}")
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    n_tokens = int(table["n_tokens_ce"].to_numpy().max())
+    n_seeds = int(table["seed"].nunique())
+    figure.suptitle(
+        "SAEs of each architecture on sampled validation text\n"
+        f"({n_seeds} seeds; bars: 95% t intervals over seeds at equal L0; n = {n_tokens} tokens)"
+    )
+    return figure
+
+
+def _frontier(axes: Axes, rows: Table, metric: str, style: dict, family: str) -> None:
+    if not len(rows):
+        return
+    style = dict(style)
+    marker = style.pop("marker")
+    axes.plot(
+        rows["l0"], rows[metric], color=style["color"], marker=marker, ls="", ms=2.5, alpha=0.6
+    )
+    mean = rows.groupby("sparsity")[["l0", metric]].mean().sort_values(by="l0")
+    axes.plot(mean["l0"], mean[metric], **style, marker=marker, ms=4, label=family)
+
+
+def _bars(axes: Axes, rows: Table, metric: str, color: str) -> None:
+    if len(rows) and np.isfinite(rows[f"{metric}_low"]).all():
+        ends = [rows[metric] - rows[f"{metric}_low"], rows[f"{metric}_high"] - rows[metric]]
+        axes.errorbar(
+            rows["l0"], rows[metric], yerr=np.maximum(ends, 0), fmt="none", ecolor=color,
+            capsize=2.5, lw=1,
+        )  # fmt: skip
+
+
+def _limit(axes: Axes, cell: Table, metric: str) -> None:
+    """Keep the SAEs in sight where the baseline is far below them."""
+    values = cell.loc[cell["family"] != "pca", metric].to_numpy()
+    low, high = values.min(), values.max()
+    room = 0.08 * max(high - low, 1e-3)
+    axes.set_ylim(max(low - 6 * room, 0.0 if metric == "dead_fraction" else -np.inf), high + room)
+
+
+def _plain_ticks(axes: Axes, l0: Table) -> None:
+    ticks = [2.0**power for power in range(11) if l0.min() * 0.8 <= 2**power <= l0.max() * 1.2]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def with_several(table: Table, column: str, least: int) -> Table:
+    """Return the rows of the grids with at least `least` different values of `column`."""
+    return table[table.groupby("grid")[column].transform("nunique") >= least]
+
+
+def sites(table: Table) -> Figure:
+    """Draw each number over layers, a line per site, from grids that share one L0.
+
+    Lines join means over seeds, marks are single seeds. The PCA baseline is that with as many
+    components as the SAEs have active features, where there is one.
+    """
+    l0 = set(table.loc[table["family"] != "pca", "sparsity"])
+    table = table[table["sparsity"].isin(l0)]
+    figure, all_axes = panels(len(SITE_METRICS), len(SITE_METRICS), (3.5, 2.8))
+    for axes, (metric, label) in zip(all_axes, SITE_METRICS.items(), strict=True):
+        for index, ((site, family), rows) in enumerate(table.groupby(["site", "family"])):
+            pca = family == "pca"
+            style: dict[str, Any] = {"color": NULL_COLOR, **_PCA[site]} if pca else look(index)
+            mean = rows.groupby("layer")[metric].mean()
+            axes.plot(mean.index, mean, **style, label=f"{SITES[site]}, {family}")
+            if not pca:
+                axes.plot(
+                    rows["layer"], rows[metric], ls="", marker=".", ms=4, color="black", alpha=0.6
+                )
+        axes.set(xlabel="layer", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    at = ", ".join(f"{value:g}" for value in sorted(l0))
+    n_seeds, n_tokens = table["seed"].nunique(), int(table["n_tokens_ce"].max())
+    figure.suptitle(
+        f"Layers and sites of {', '.join(dict.fromkeys(table['model']))} at L0 {at} "
+        f"(dots: {n_seeds} seeds; PCA: as many components; n = {n_tokens} tokens)"
+    )
+    return figure
+
+
+_PCA: dict[str, dict[str, Any]] = {
+    "hook_mlp_out": {"ls": "--", "marker": ""},
+    "mlp.hook_post": {"ls": ":", "marker": ""},
+    "hook_resid_post": {"ls": "-.", "marker": ""},
+}
