@@ -39,10 +39,14 @@ STAGES = {
     "publish": "Share an SAE with a model card, in a folder or on the Hugging Face hub.",
     "features": "Write the sparse feature activations of a model's SAEs.",
     "dashboard": "Write an offline page about features of an SAE.",
+    "sae-anatomy": "Describe the features of a model's SAEs: density, direction, neurons.",
+    "sae-widths": "Compare and stitch SAEs that differ only in width.",
     "match": "Match the features of two models.",
     "metrics": "Collect the headline numbers of every study.",
     "plot-models": "Draw the figures about the language models.",
     "plot-saes": "Draw the figures about the SAEs.",
+    "plot-anatomy": "Draw the figures about what single features are.",
+    "plot-widths": "Draw the figures about SAEs that differ only in width.",
     "plot-matching": "Draw the figures of the matching study.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
@@ -83,7 +87,8 @@ def _main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     # Libraries must not phone home, and results must not depend on how many cores there are.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("WANDB_MODE", "disabled")
+    if not os.environ.get("UNIVERSALITY_WANDB"):
+        os.environ.setdefault("WANDB_MODE", "disabled")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # Our own bars ask for themselves (universality.progress); the libraries' would fill the logs.
     os.environ.setdefault("TQDM_DISABLE", "1")

@@ -88,6 +88,16 @@ def read_table(path: Path) -> "pd.DataFrame":
     return pd.read_parquet(require(path), engine="pyarrow")
 
 
+def read_tables(directory: Path, pattern: str) -> "pd.DataFrame":
+    """Read the parquet tables of `directory` that match `pattern`, one below the other."""
+    import pandas as pd
+
+    paths = sorted(directory.glob(pattern))
+    if not paths:
+        raise InputError(f"{directory}: no {pattern} in it; `make repro` or `make pull` makes them")
+    return pd.concat([read_table(path) for path in paths], ignore_index=True)
+
+
 def write_arrays(
     path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from universality.errors import InputError
 from universality.params.activations import Activations
+from universality.params.anatomy import Anatomy, Widths
 from universality.params.base import Id, Section, load_section
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
@@ -52,6 +53,8 @@ class Params(Section):
     sae_models: dict[Id, SaeModel]
     sae_training: SaeTraining
     sae_grids: dict[Id, SaeGrid]
+    anatomy: Anatomy
+    sae_widths: Widths
     sae_evaluation: SaeEvaluation
     sae_grid_evaluation: SaeGridEvaluation
     features: Features

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,13 @@ from universality.saes.resampling import resample
 from universality.saes.saelens_step import SaelensTrainer
 from universality.saes.schedule import Schedule
 from universality.saes.sparse_step import SparseTrainer
+from universality.saes.tracking import tracked
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Trainer = SparseTrainer | SaelensTrainer
+LOG_COLUMNS = ["sae", "step", "samples", "loss", "l0", "dead_fraction"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def train_sae(
     job: Job,
     params: SaeTraining,
     checkpoints: Path | None = None,
+    track: Callable[[dict[str, float]], None] | None = None,
 ) -> tuple[Any, "pd.DataFrame"]:
     """Train one SAE on `activations` `(n, d_in)`, whose mean L2 norm is `mean_norm`.
 
@@ -88,7 +91,7 @@ def train_sae(
     only. Resumes from the directory `checkpoints` if a run with the same inputs was interrupted:
     the result is the same, bit for bit. Returns the SAE, activation scale folded in, and the log
     with columns sae, step, samples, loss (mean squared error per token, scaled input), l0,
-    dead_fraction.
+    dead_fraction; `track` is called with each line of it as it comes.
     """
     n_steps = job.n_samples // params.batch_size
     resamplings = {round(share * n_steps) for share in params.resample_at if job.recipe.resample}
@@ -110,6 +113,8 @@ def train_sae(
                 )
             dead = float(trainer.dead.float().mean())
             rows.append([job.sae, done, done * params.batch_size, loss, l0, dead])
+            if track:
+                track(dict(zip(LOG_COLUMNS[1:], rows[-1][1:], strict=True)))
         # The last one too: an interrupted stage then skips the SAEs that it had finished.
         if checkpoints and (done % params.checkpoint_every == 0 or last):
             _checkpoint(checkpoints, state, trainer, rows)
@@ -136,7 +141,9 @@ def train_all(
         for job in jobs:
             data = open_activations(activations, job.hook)
             norm = statistics[job.hook]["mean_norm"]
-            sae, losses = train_sae(data, norm, job, params, checkpoints / job.sae)
+            settings = params.model_dump() | job.recipe.model_dump() | {"seed": job.seed}
+            with tracked(f"{job.model} {job.sae}", settings) as track:
+                sae, losses = train_sae(data, norm, job, params, checkpoints / job.sae, track)
             save_sae(sae, folder / job.sae)
             logs.append(losses)
     write_table(log, pd.concat(logs, ignore_index=True))
@@ -189,9 +196,6 @@ def save_sae(sae: Any, path: Path) -> None:
     _, config = sae.save_inference_model(path)
     # SAELens writes the keys of its configuration in an order that changes from run to run.
     config.write_text(json.dumps(json.loads(config.read_text()), indent=1, sort_keys=True) + "\n")
-
-
-LOG_COLUMNS = ["sae", "step", "samples", "loss", "l0", "dead_fraction"]
 
 
 def _log_table(rows: list) -> "pd.DataFrame":

@@ -23,8 +23,8 @@ def command(
     """Reconstruction and cross-entropy on the first validation documents.
 
     `dead_fraction` is taken from training, where features silent over the last `dead_window`
-    activations are dead: the few documents here are too little text to call a rare feature dead. The baseline
-    `pca` reconstructs from as many principal components as an SAE has active features.
+    activations are dead: the few documents here are too little text to call a rare feature dead.
+    The baseline `pca` reconstructs from as many principal components as an SAE has active features.
     """
     section = load_section(params, SaeGridEvaluation, "sae_grid_evaluation")
     grid = load_section(params, SaeGrid, "sae_grids", key)

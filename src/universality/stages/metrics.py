@@ -28,7 +28,16 @@ def command(
     with atomic_directory(out) as directory:
         write_json(directory / "matching.json", matching_metrics(tables / "matching"))
         write_json(directory / "models.json", model_metrics(tables / "models"))
-        write_json(directory / "saes.json", sae_metrics(tables / "saes"))
+        write_json(directory / "saes.json", _saes(tables))
+
+
+def _saes(tables: Path) -> Metrics:
+    return (
+        sae_metrics(tables / "saes")
+        | grid_metrics(tables / "sae_grids")
+        | anatomy_metrics(tables / "sae_anatomy")
+        | width_metrics(tables / "sae_widths")
+    )
 
 
 def matching_metrics(directory: Path) -> Metrics:
@@ -65,6 +74,56 @@ def sae_metrics(directory: Path) -> Metrics:
     return metrics
 
 
+def grid_metrics(directory: Path) -> Metrics:
+    """Return every family of SAEs at every L0 where it was compared, beside PCA (`_pca`).
+
+    Means over seeds with t intervals (none for a single seed); PCA has as many components as the
+    SAEs have active features.
+    """
+    from universality.saes.architectures import sae_id
+
+    metrics: Metrics = {}
+    for path in _tables(directory, "*/matched.parquet"):
+        rows = _rows(path, finite=False)
+        baseline = {(row["hook"], row["l0"]): row for row in rows if row["family"] == "pca"}
+        for row in rows:
+            if row["family"] == "pca":
+                continue
+            where, _, _ = sae_id(row["hook"], 0).rpartition("_")
+            name = f"{path.parent.name}_{row['family']}_x{row['expansion']}_{where}"
+            pca = baseline.get((row["hook"], row["l0"]), {})
+            named = {f"{key}_pca": pca[key] for key in _COMPARED if key in pca}
+            metrics[f"{name}_l0_{row['l0']:g}"] = _numbers(row) | named
+    return metrics
+
+
+def anatomy_metrics(directory: Path) -> Metrics:
+    """Return clusters and neurons of every SAE, and the kurtosis at every hook."""
+    metrics: Metrics = {}
+    for name in ("summary", "neurons"):
+        for path in _tables(directory, f"*/{name}.parquet"):
+            for row in _rows(path):
+                key = f"anatomy_{row['model']}_{row['sae']}"
+                metrics.setdefault(key, {}).update(_numbers(row))
+    for path in _tables(directory, "*/kurtosis.parquet"):
+        for row in _rows(path):
+            where = f"{row['model']}_{row['hook'].replace('.', '_')}"
+            metrics[f"kurtosis_{where}"] = _numbers(row)
+    return metrics
+
+
+def width_metrics(directory: Path) -> Metrics:
+    """Return how much of a wide SAE is found in a narrower one, over seeds."""
+    return {
+        f"{row['grid']}_{row['family']}_{row['sparsity']:g}_l{row['layer']}_{row['site']}"
+        f"_{row['kind']}_x{row['wide']}_in_x{row['narrow']}": _numbers(row)
+        for row in _rows(_tables(directory, "seeds.parquet")[0], finite=False)
+    }
+
+
+_COMPARED = ("explained_variance", "ce_loss_recovered", "ce_difference")
+
+
 def _tables(directory: Path, pattern: str) -> list[Path]:
     from universality.errors import InputError
 
@@ -74,8 +133,11 @@ def _tables(directory: Path, pattern: str) -> list[Path]:
     return paths
 
 
-def _rows(path: Path) -> list[dict]:
-    """Return the rows of a table as dicts of Python values; a NaN or infinity is an error."""
+def _rows(path: Path, finite: bool = True) -> list[dict]:
+    """Return the rows of a table as dicts of Python values.
+
+    A NaN or infinity is an error, or, if not `finite`, left out: the interval of a single seed.
+    """
     import numpy as np
 
     from universality.errors import InputError
@@ -83,9 +145,12 @@ def _rows(path: Path) -> list[dict]:
 
     table: pd.DataFrame = read_table(path)
     for name in table.select_dtypes("number"):
-        if not np.isfinite(table[name].to_numpy(dtype=float)).all():
+        if finite and not np.isfinite(table[name].to_numpy(dtype=float)).all():
             raise InputError(f"{path}: column {name!r} holds a NaN or infinite value")
-    return [dict(row) for row in table.to_dict(orient="records")]
+    rows = table.to_dict(orient="records")
+    return [
+        {str(k): v for k, v in row.items() if isinstance(v, str) or np.isfinite(v)} for row in rows
+    ]
 
 
 def _numbers(row: dict) -> dict[str, float]:

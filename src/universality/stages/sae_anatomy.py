@@ -1,0 +1,118 @@
+"""`universality sae-anatomy`: what the features of a model's SAEs are."""
+
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from universality.params.anatomy import Anatomy
+from universality.params.base import load_section
+from universality.params.saes import SaeModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def command(
+    key: Annotated[str, typer.Argument(help="key of `sae_models`, which names hooks and seeds")],
+    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
+    saes: Annotated[Path, typer.Option(help="directory of the model's SAEs")],
+    features: Annotated[Path, typer.Option(help="directory of their sparse activations")],
+    activations: Annotated[Path, typer.Option(help="directory of the activation cache")],
+    out: Annotated[Path, typer.Option(help="directory of the tables")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Write features, summary, clusters, directions and neurons per SAE, kurtosis per hook."""
+    section = load_section(params, Anatomy, "anatomy")
+    wanted = load_section(params, SaeModel, "sae_models", key)
+
+    from threadpoolctl import threadpool_limits
+
+    import universality.saes.anatomy  # noqa: F401  a limit holds for what is loaded already
+    from universality.io import atomic_directory, write_table
+
+    # The matrices are small: threads would mostly wait for each other.
+    with threadpool_limits(1):
+        tables = _describe_all(key, wanted, section, model, saes, features)
+        tables["kurtosis"] = _kurtosis(key, activations, section)
+    with atomic_directory(out) as folder:
+        for name, table in tables.items():
+            write_table(folder / f"{name}.parquet", table)
+
+
+def _describe_all(
+    key: str, wanted: SaeModel, section: Anatomy, model: Path, saes: Path, features: Path
+) -> "dict[str, pd.DataFrame]":
+    import numpy as np
+    import pandas as pd
+
+    from universality.io import read_sparse
+    from universality.randomness import generator
+    from universality.saes.anatomy import describe
+    from universality.saes.architectures import sae_id
+    from universality.saes.weights import read_weights
+
+    rows: dict[str, list] = {"summary": [], "clusters": [], "directions": [], "neurons": []}
+    per_feature = []
+    for hook, seed in product(wanted.hooks, wanted.seeds):
+        name = sae_id(hook, seed)
+        weights = read_weights(saes / name)
+        matrix = read_sparse(features / f"{name}.safetensors")
+        n_positions = len(matrix.indptr) - 1
+        density = np.bincount(matrix.indices, minlength=len(weights.bias)) / n_positions
+        neurons = _neuron_basis(model, hook, weights.decoder.shape[1])
+        found = describe(name, weights, density, neurons, section, generator(section.seed, name))
+        where = {"model": key, "sae": name, **_place(hook), "seed": seed}
+        per_feature.append(found.features.assign(**where))
+        where["n_positions"] = n_positions
+        rows["summary"].append(where | found.summary)
+        rows["clusters"] += [where | row for row in found.clusters]
+        rows["directions"] += [where | row for row in found.directions]
+        rows["neurons"] += [where | found.neurons] if found.neurons else []
+    features_table = pd.concat(per_feature, ignore_index=True)
+    return {"features": features_table} | {name: pd.DataFrame(r) for name, r in rows.items()}
+
+
+def _place(hook: str) -> dict[str, str | int]:
+    from universality.saes.grid import site
+
+    return {"hook": hook, "layer": int(hook.split(".")[1]), "site": site(hook)}
+
+
+def _neuron_basis(model: Path, hook: str, d_in: int) -> "np.ndarray | None":
+    """Return the neurons in the space of the hook, `(d_mlp, d_in)`; only MLPs have some."""
+    import numpy as np
+
+    from universality.saes.weights import mlp_output
+
+    if hook.endswith(".mlp.hook_post"):
+        return np.eye(d_in)
+    if hook.endswith(".hook_mlp_out"):
+        return mlp_output(model, int(_place(hook)["layer"]), d_in)
+    return None
+
+
+def _kurtosis(key: str, activations: Path, section: Anatomy) -> "pd.DataFrame":
+    """Compare with rotations at every hook that was cached, on the first rows of the shuffle."""
+    import pandas as pd
+
+    from universality.activations import open_activations
+    from universality.errors import InputError
+    from universality.randomness import generator
+    from universality.saes.neurons import rotation_kurtosis
+
+    hooks = sorted(path.stem for path in activations.glob("blocks.*.npy"))
+    if not hooks:
+        raise InputError(f"{activations}: no activations in it; `make repro` makes them")
+    document = open_activations(activations, "document")[: section.n_positions]
+    rows = []
+    for hook in hooks:
+        x = open_activations(activations, hook)[: section.n_positions]
+        found = rotation_kurtosis(
+            x, document, section.n_rotations, section.n_axes, section.n_bootstrap,
+            generator(section.seed, "kurtosis", hook),
+        )  # fmt: skip
+        rows.append({"model": key, **_place(hook)} | found)
+    return pd.DataFrame(rows)
