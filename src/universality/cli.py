@@ -41,6 +41,7 @@ STAGES = {
     "dashboard": "Write an offline page about features of an SAE.",
     "sae-anatomy": "Describe the features of a model's SAEs: density, direction, neurons.",
     "sae-widths": "Compare and stitch SAEs that differ only in width.",
+    "sae-remedies": "Compare residual SAEs and orthogonal decoders with plain SAEs.",
     "match": "Match the features of two models.",
     "metrics": "Collect the headline numbers of every study.",
     "plot-models": "Draw the figures about the language models.",

@@ -21,6 +21,7 @@ from universality.params.models import (
     ModelSeed,
     SmallModel,
 )
+from universality.params.remedies import SaeRemedies
 from universality.params.saes import (
     Features,
     SaeEvaluation,
@@ -55,6 +56,7 @@ class Params(Section):
     sae_grids: dict[Id, SaeGrid]
     anatomy: Anatomy
     sae_widths: Widths
+    sae_remedies: SaeRemedies
     sae_evaluation: SaeEvaluation
     sae_grid_evaluation: SaeGridEvaluation
     features: Features

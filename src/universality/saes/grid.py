@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from universality.errors import InputError
 from universality.params.saes import Recipe, SaeGrid
 from universality.saes.architectures import sae_id
 
@@ -29,6 +30,23 @@ def members(grid: SaeGrid) -> list[Member]:
         for name, (family, recipe) in grid.recipes().items()
         for seed in grid.seeds
     ]
+
+
+def find(grid: SaeGrid, family: str, sparsity: float, expansion: int, hook: str) -> list[Member]:
+    """Return the members of one description, a seed each; InputError if there are none."""
+    found = [
+        one
+        for one in members(grid)
+        if (one.family, one.recipe.sparsity, one.recipe.expansion, one.hook)
+        == (family, sparsity, expansion, hook)
+    ]
+    if not found:
+        known = ", ".join(grid.recipes())
+        raise InputError(
+            f"the grid has no family {family!r} with sparsity {sparsity:g} and expansion "
+            f"{expansion}; there is: {known}"
+        )
+    return found
 
 
 def site(hook: str) -> str:
