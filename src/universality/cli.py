@@ -42,12 +42,16 @@ STAGES = {
     "sae-anatomy": "Describe the features of a model's SAEs: density, direction, neurons.",
     "sae-widths": "Compare and stitch SAEs that differ only in width.",
     "sae-remedies": "Compare residual SAEs and orthogonal decoders with plain SAEs.",
+    "sae-errors": "Find where the error of a model's SAEs is.",
+    "toy-saes": "Train SAEs on toy models, whose features are known.",
     "match": "Match the features of two models.",
     "metrics": "Collect the headline numbers of every study.",
     "plot-models": "Draw the figures about the language models.",
     "plot-saes": "Draw the figures about the SAEs.",
     "plot-anatomy": "Draw the figures about what single features are.",
     "plot-widths": "Draw the figures about SAEs that differ only in width.",
+    "plot-errors": "Draw the figures about where SAEs fail, and about remedies.",
+    "plot-toy": "Draw the figures of the toy models.",
     "plot-matching": "Draw the figures of the matching study.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""

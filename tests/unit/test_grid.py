@@ -49,6 +49,11 @@ def test_impossible_families_are_refused():
         _grid(families={"topk": family}).recipes()
 
 
+def test_a_hook_named_twice_is_refused():
+    with pytest.raises(ValueError, match="hooks names something twice"):
+        _grid(hooks=["blocks.1.hook_mlp_out", "blocks.1.hook_mlp_out"])
+
+
 def test_curves_are_read_off_in_log_l0_and_never_beyond_their_ends():
     l0, values = np.array([32.0, 8.0]), np.array([1.0, 0.0])
     assert at_l0(l0, values, 16) == pytest.approx(0.5)

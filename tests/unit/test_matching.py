@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import InputError
+from universality.headlines import matching_metrics
 from universality.io import write_sparse, write_table
 from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.correlation import best_matches, best_r_under_shifts, moments
@@ -13,7 +14,6 @@ from universality.matching.files import find_saes, match_directories
 from universality.matching.study import match_layers
 from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
 from universality.params.matching import Matching, Pair
-from universality.stages.metrics import matching_metrics
 from universality.stats import document_weights, percentile_interval
 
 

@@ -3,9 +3,11 @@ import pandas as pd
 import pytest
 
 from universality.errors import InputError
-from universality.io import read_json, write_table
-from universality.plots import saes
-from universality.stages import metrics, plot_matching, plot_models, plot_saes
+from universality.headlines import grid_metrics, matching_metrics, model_metrics, sae_metrics
+from universality.io import write_table
+from universality.plots import grids, saes
+from universality.saes.matched import at_matched_l0
+from universality.stages import plot_matching, plot_models, plot_saes
 
 NUMBERS = ["explained_variance", "ce_loss_recovered", "ce_loss_recovered_mean", "ce_difference"]
 
@@ -22,6 +24,7 @@ def tables(tmp_path_factory):
         row = pd.DataFrame([{"model": model, "corpus": "stories", **numbers}])
         write_table(path / "models" / f"{model}_stories.parquet", row)
         write_saes(path, model, rng)
+    write_grid(path / "sae_grids" / "grid")
     for pair, n_layers_b in (("a_vs_b", 2), ("a_vs_c", 3)):
         write_pair(path / "matching" / pair, n_layers_b, rng)
     return path
@@ -53,6 +56,23 @@ def write_saes(path, model, rng):
     write_table(path / "sae_training" / f"{model}.parquet", pd.concat(logs))
 
 
+def write_grid(path):
+    """Two hooks, three families of three sparsities and two seeds, and PCA."""
+    rows = []
+    for layer, site in ((0, "hook_mlp_out"), (1, "hook_mlp_out")):
+        where = {"model": "m", "hook": f"blocks.{layer}.{site}", "layer": layer, "site": site}
+        for index, family in enumerate(("topk", "standard", "gated", "pca")):
+            for seed in (0, 1) if family != "pca" else (0,):
+                for l0 in (8, 16, 32):
+                    value = 0.5 + 0.1 * index + 0.01 * l0 + 0.02 * seed
+                    row = where | {"family": family, "seed": seed, "l0": float(l0), "expansion": 8}
+                    row |= {"sparsity": float(l0), "n_tokens_ce": 900, "dead_fraction": 0.1}
+                    rows.append(row | dict.fromkeys(NUMBERS, value))
+    table = pd.DataFrame(rows)
+    write_table(path / "evaluation.parquet", table)
+    write_table(path / "matched.parquet", at_matched_l0(table, [8, 16, 64]))
+
+
 def write_pair(path, n_layers_b, rng):
     summary = {"median_r": 0.5, "median_r_low": 0.4, "median_r_high": 0.6, "median_r_null": 0.02}
     summary |= {"n_positions": 1000}
@@ -75,7 +95,8 @@ def write_pair(path, n_layers_b, rng):
 
 def draw(tables, out):
     plot_models.command(tables / "training", tables / "models", out / "models")
-    plot_saes.command(tables / "saes", tables / "sae_training", out / "saes")
+    evaluations, training = tables / "saes", tables / "sae_training"
+    plot_saes.command(evaluations, training, tables / "sae_grids", out / "saes")
     plot_matching.command(tables / "matching", out / "matching")
     return {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*.*"))}
 
@@ -87,7 +108,8 @@ def test_figures_are_the_same_bytes_twice_and_not_empty(tables, tmp_path):
         for name in [
             *("matching/best_r", "matching/layers", "matching/scatter"),
             *("models/cross_entropy", "models/training"),
-            *("saes/density", "saes/evaluation", "saes/training"),
+            *("saes/density", "saes/evaluation", "saes/frontiers", "saes/sites"),
+            "saes/training",
         ]
         for suffix in ("png", "svg")
     ]
@@ -113,28 +135,49 @@ def test_missing_tables_are_one_clear_line(tables, tmp_path):
     with pytest.raises(InputError, match="empty"):
         plot_models.command(tables / "training", tmp_path / "empty", tmp_path / "out")
     with pytest.raises(InputError, match="empty"):
-        plot_saes.command(tmp_path / "empty", tables / "sae_training", tmp_path / "out")
+        training, grid = tables / "sae_training", tables / "sae_grids"
+        plot_saes.command(tmp_path / "empty", training, grid, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_metrics_pass_the_numbers_through(tables, tmp_path):
-    metrics.command(tables, tmp_path / "metrics")
-    models = read_json(tmp_path / "metrics" / "models.json")
+def test_metrics_pass_the_numbers_through(tables):
+    models = model_metrics(tables / "models")
     assert models["seed_a_stories"]["cross_entropy_low"] == 1.9
     assert set(models) == {"seed_a_stories", "seed_b_stories"}
-    saes = read_json(tmp_path / "metrics" / "saes.json")
-    assert saes["seed_b_l1_mlp_out_seed0"]["ce_difference_high"] == 0.95
-    assert "hook" not in saes["seed_b_l1_mlp_out_seed0"]
-    matching = read_json(tmp_path / "metrics" / "matching.json")
+    trained = sae_metrics(tables / "saes")
+    assert trained["seed_b_l1_mlp_out_seed0"]["ce_difference_high"] == 0.95
+    assert "hook" not in trained["seed_b_l1_mlp_out_seed0"]
+    matching = matching_metrics(tables / "matching")
     assert matching["a_vs_c_best_of_3_layers"]["median_r"] == 0.5
     assert "bricken_2023_features" in matching
+
+
+def test_metrics_of_grids_have_their_baseline_and_interval(tables):
+    found = grid_metrics(tables / "sae_grids")
+    row = found["grid_gated_x8_l1_mlp_out_l0_16"]
+    assert row["explained_variance"] == pytest.approx(0.5 + 0.2 + 0.16 + 0.01)
+    assert row["explained_variance_pca"] == pytest.approx(0.5 + 0.3 + 0.16)
+    assert row["explained_variance_low"] < row["explained_variance"] < 1
+    assert not any("pca_" in name or name.endswith("l0_64") for name in found)
 
 
 def test_a_nan_among_the_numbers_is_an_error(tmp_path):
     row = pd.DataFrame([{"model": "m", "corpus": "c", "cross_entropy": np.nan}])
     write_table(tmp_path / "m.parquet", row)
     with pytest.raises(InputError, match="'cross_entropy' holds a NaN"):
-        metrics.model_metrics(tmp_path)
+        model_metrics(tmp_path)
+
+
+def test_frontiers_draw_what_the_table_says(tables):
+    table = pd.read_parquet(tables / "sae_grids" / "grid" / "evaluation.parquet").assign(grid="g")
+    matched = pd.read_parquet(tables / "sae_grids" / "grid" / "matched.parquet").assign(grid="g")
+    figure = grids.frontiers(table, matched)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    drawn = np.asarray(lines["standard"].get_xydata(), dtype=float)
+    np.testing.assert_allclose(drawn[:, 0], [8, 16, 32])
+    np.testing.assert_allclose(drawn[:, 1], [0.5 + 0.1 + 0.01 * l0 + 0.01 for l0 in (8, 16, 32)])
+    assert grids.with_several(table, "family", 5).empty
+    assert len(grids.with_several(table, "hook", 2)) == len(table)
 
 
 def test_undefined_shares_are_named_and_not_drawn(tables):

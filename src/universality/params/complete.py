@@ -30,6 +30,8 @@ from universality.params.saes import (
     SaeModel,
     SaeTraining,
 )
+from universality.params.token_error import SaeErrors
+from universality.params.toy import Toy
 from universality.saes.architectures import sae_id
 
 
@@ -57,6 +59,9 @@ class Params(Section):
     anatomy: Anatomy
     sae_widths: Widths
     sae_remedies: SaeRemedies
+    error_models: Annotated[list[Id], Field(description="models whose SAE errors are studied")]
+    sae_errors: SaeErrors
+    toy: Toy
     sae_evaluation: SaeEvaluation
     sae_grid_evaluation: SaeGridEvaluation
     features: Features
@@ -112,6 +117,8 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield f"sae_grids.{name}", grid.model, list(params.sae_models)
         for hook in grid.hooks if grid.model in params.sae_models else []:
             yield f"sae_grids.{name}", hook, params.sae_models[grid.model].cached
+    for model in params.error_models:
+        yield "error_models", model, list(params.sae_models)
     for name, page in params.dashboards.items():
         yield f"dashboards.{name}", page.model, list(params.sae_models)
         model = params.sae_models.get(page.model)

@@ -59,11 +59,11 @@ class SaeModel(Recipe):
 class SaeFamily(Section):
     """One line of a grid: SAEs that differ in sparsity, width and seed."""
 
-    architecture: Architecture
+    architecture: Annotated[Architecture, Field(description="SAELens architecture")]
     sparsity: Annotated[list[float], Field(min_length=1, description="see sae_models")]
     expansion: Annotated[list[int], Field(min_length=1, description="d_sae / d_in")]
-    resample: bool = False
-    orthogonality: float = 0.0
+    resample: Annotated[bool, Field(description="see sae_models")] = False
+    orthogonality: Annotated[float, Field(ge=0, description="see sae_models")] = 0.0
 
 
 class SaeGrid(Section):
@@ -76,7 +76,14 @@ class SaeGrid(Section):
     learning_rate: Annotated[float, Field(gt=0, lt=1, description="in place of sae_training's")]
     dead_window: Annotated[int, Field(ge=1, description="in place of sae_training's")]
     seeds: Annotated[list[int], Field(min_length=1, description="SAE seeds")]
-    families: Annotated[dict[Id, SaeFamily], Field(min_length=1)]
+    families: Annotated[dict[Id, SaeFamily], Field(min_length=1, description="by their names")]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "SaeGrid":
+        for name, values in (("hooks", self.hooks), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names something twice: {values}")
+        return self
 
     def recipes(self) -> dict[str, tuple[str, Recipe]]:
         """Return id -> (family, recipe), ids such as `topk_16_x8`."""

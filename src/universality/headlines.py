@@ -1,0 +1,188 @@
+"""The headline numbers of every study, from its tables: id -> {metric: value}."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Metrics = dict[str, dict[str, float]]
+
+BRICKEN_2023: Metrics = {
+    "bricken_2023_features": {"published_median_r": 0.72},
+    "bricken_2023_neurons": {"published_median_r": 0.46},
+}
+"""Median best-match correlation between two seeds' features (dictionaries of 1-layer models) and
+between their neurons (Bricken et al. 2023, Towards Monosemanticity)."""
+
+
+def all_sae_metrics(tables: Path) -> Metrics:
+    """Return the headlines of the whole study of SAEs."""
+    return (
+        sae_metrics(tables / "saes")
+        | grid_metrics(tables / "sae_grids")
+        | anatomy_metrics(tables / "sae_anatomy")
+        | width_metrics(tables / "sae_widths")
+        | remedy_metrics(tables / "sae_remedies")
+        | error_metrics(tables / "sae_errors")
+        | toy_metrics(tables / "sae_toy")
+    )
+
+
+def matching_metrics(directory: Path) -> Metrics:
+    """Return the headlines of every pair; ids say where the layer of B was searched for."""
+    metrics = dict(BRICKEN_2023)
+    for path in _tables(directory, "*/headline.parquet"):
+        for row in _rows(path):
+            same = row.pop("selection") == "same_layer"
+            layer_a, layer_b, n_searched = row["layer_a"], row["layer_b"], row["n_layers_searched"]
+            how = "same_layer" if same else f"best_of_{n_searched}_layers"
+            if layer_a < 0:
+                del row["layer_a"], row["layer_b"]
+                metrics[f"{path.parent.name}_{how}"] = row
+            elif not same:
+                metrics[f"{path.parent.name}_layer_{layer_a}_{how}"] = row | {"layer_b": layer_b}
+    return metrics
+
+
+def model_metrics(directory: Path) -> Metrics:
+    """Return the cross-entropy of every model on every corpus."""
+    metrics: Metrics = {}
+    for path in _tables(directory, "*.parquet"):
+        for row in _rows(path):
+            metrics[f"{row.pop('model')}_{row.pop('corpus')}"] = _numbers(row)
+    return metrics
+
+
+def sae_metrics(directory: Path) -> Metrics:
+    """Return the evaluation of every SAE of every model."""
+    metrics: Metrics = {}
+    for path in _tables(directory, "*/evaluation.parquet"):
+        for row in _rows(path):
+            metrics[f"{row.pop('model')}_{row.pop('sae')}"] = _numbers(row)
+    return metrics
+
+
+def grid_metrics(directory: Path) -> Metrics:
+    """Return every family of SAEs at every L0 where it was compared, beside PCA (`_pca`).
+
+    Means over seeds with t intervals (none for a single seed); PCA has as many components as the
+    SAEs have active features.
+    """
+    from universality.saes.architectures import sae_id
+
+    metrics: Metrics = {}
+    for path in _tables(directory, "*/matched.parquet"):
+        rows = _rows(path, finite=False)
+        baseline = {(row["hook"], row["l0"]): row for row in rows if row["family"] == "pca"}
+        for row in rows:
+            if row["family"] == "pca":
+                continue
+            where, _, _ = sae_id(row["hook"], 0).rpartition("_")
+            name = f"{path.parent.name}_{row['family']}_x{row['expansion']}_{where}"
+            pca = baseline.get((row["hook"], row["l0"]), {})
+            named = {f"{key}_pca": pca[key] for key in _COMPARED if key in pca}
+            metrics[f"{name}_l0_{row['l0']:g}"] = _numbers(row) | named
+    return metrics
+
+
+def anatomy_metrics(directory: Path) -> Metrics:
+    """Return clusters and neurons of every SAE, and the kurtosis at every hook."""
+    metrics: Metrics = {}
+    for name in ("summary", "neurons"):
+        for path in _tables(directory, f"*/{name}.parquet"):
+            for row in _rows(path):
+                key = f"anatomy_{row['model']}_{row['sae']}"
+                metrics.setdefault(key, {}).update(_numbers(row))
+    for path in _tables(directory, "*/kurtosis.parquet"):
+        for row in _rows(path):
+            where = f"{row['model']}_{row['hook'].replace('.', '_')}"
+            metrics[f"kurtosis_{where}"] = _numbers(row)
+    return metrics
+
+
+def width_metrics(directory: Path) -> Metrics:
+    """Return how much of a wide SAE is found in a narrower one, over seeds."""
+    return {
+        f"{row['grid']}_{row['family']}_{row['sparsity']:g}_l{row['layer']}_{row['site']}"
+        f"_{row['kind']}_x{row['wide']}_in_x{row['narrow']}": _numbers(row)
+        for row in _rows(_tables(directory, "seeds.parquet")[0], finite=False)
+    }
+
+
+def remedy_metrics(directory: Path) -> Metrics:
+    """Return residual SAEs and their rivals, and the cosines within decoders, seed by seed."""
+    metrics: Metrics = {}
+    for row in _rows(directory / "residual.parquet"):
+        metrics[f"remedy_{row['kind']}_seed{row['seed']}"] = _numbers(row)
+    for row in _rows(directory / "orthogonality.parquet"):
+        metrics[f"decoder_{row['family']}_seed{row['seed']}"] = _numbers(row)
+    return metrics
+
+
+def error_metrics(directory: Path) -> Metrics:
+    """Return where the error of each SAE is, and how errors of two layers go together."""
+    metrics: Metrics = {}
+    for path in _tables(directory, "*/layers.parquet"):
+        for row in _rows(path):
+            metrics[f"errors_{row['model']}_{row['sae']}"] = _numbers(row)
+        for row in _rows(path.with_name("correlations.parquet")):
+            key = f"errors_{path.parent.name}_{row['sae_a']}_and_{row['sae_b']}"
+            metrics[key] = _numbers(row)
+    return metrics
+
+
+_TOY = ("recovered", "mmcs", "composed_rate", "absorption_rate", "l0")
+
+
+def toy_metrics(directory: Path) -> Metrics:
+    """Return what SAEs recover of known features; the null is the same SAE untrained."""
+    metrics: Metrics = {}
+    rows = _rows(directory / "summary.parquet", finite=False)
+    for kind, ending in (("trained", ""), ("untrained", "_null")):
+        for row in rows:
+            if row["kind"] != kind or row["measure"] not in _TOY or "mean" not in row:
+                continue
+            name = f"toy_{row['condition']}_{row['family']}_{row['sparsity']:g}_x{row['expansion']}"
+            entry = metrics.setdefault(name, {})
+            entry[row["measure"] + ending] = row["mean"]
+            if kind == "trained":
+                ends = {f"{row['measure']}_{end}": row.get(end) for end in ("low", "high")}
+                entry |= {key: value for key, value in ends.items() if value is not None}
+    return metrics
+
+
+_COMPARED = ("explained_variance", "ce_loss_recovered", "ce_difference")
+
+
+def _tables(directory: Path, pattern: str) -> list[Path]:
+    from universality.errors import InputError
+
+    paths = sorted(directory.glob(pattern))
+    if not paths:
+        raise InputError(f"{directory}: no {pattern}; `make repro` or `make pull` makes it")
+    return paths
+
+
+def _rows(path: Path, finite: bool = True) -> list[dict]:
+    """Return the rows of a table as dicts of Python values.
+
+    A NaN or infinity is an error, or, if not `finite`, left out: the interval of a single seed.
+    """
+    import numpy as np
+
+    from universality.errors import InputError
+    from universality.io import read_table
+
+    table: pd.DataFrame = read_table(path)
+    for name in table.select_dtypes("number"):
+        if finite and not np.isfinite(table[name].to_numpy(dtype=float)).all():
+            raise InputError(f"{path}: column {name!r} holds a NaN or infinite value")
+    rows = table.to_dict(orient="records")
+    return [
+        {str(k): v for k, v in row.items() if isinstance(v, str) or np.isfinite(v)} for row in rows
+    ]
+
+
+def _numbers(row: dict) -> dict[str, float]:
+    return {name: value for name, value in row.items() if not isinstance(value, str)}

@@ -1,0 +1,84 @@
+"""Whether tokens with similar activations have similar errors: a number, and a map beside it.
+
+UMAP shows clusters whether or not there are any, so it is never drawn without the number.
+"""
+
+import warnings
+
+import numpy as np
+
+from universality.nulls import permutation_p
+from universality.saes.neurons import unit
+from universality.saes.splicing import Intervals
+
+_BLOCK = 512
+
+
+def nearest_neighbours(x: np.ndarray, documents: np.ndarray, k: int) -> np.ndarray:
+    """Return the `k` rows of `x` `(n, d)` with the largest cosine to each, `(n, k)`.
+
+    Only rows of other documents: within one, tokens resemble each other for reasons of their own.
+    """
+    counts = np.bincount(documents)
+    if len(x) - counts.max() < k:
+        raise ValueError(f"fewer than {k} tokens lie outside the longest document")
+    rows = unit(x.astype(np.float32))
+    found = np.empty((len(x), k), dtype=np.int64)
+    for first in range(0, len(x), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        cosine = rows[block] @ rows.T
+        cosine[documents[block, None] == documents[None]] = -np.inf
+        found[block] = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+    return found
+
+
+def neighbour_agreement(
+    neighbours: np.ndarray,
+    values: np.ndarray,
+    intervals: Intervals,
+    n_null: int,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """How far the values `(n,)` of each token's neighbours `(n, k)` predict its own.
+
+    `moran_i` = sum z m / sum z^2 (Moran 1950, equal weights), z being the centred values and m the
+    mean z of a token's neighbours; with an interval over documents (neighbours held fixed), `_null`
+    (mean over permutations of the values) and `_p`.
+    """
+    z = values - values.mean()
+    square = np.square(z)
+    if not square.any():
+        raise ValueError("all values are equal")
+
+    def products(z: np.ndarray) -> np.ndarray:
+        return z * z[neighbours].mean(1)
+
+    null = np.array([products(rng.permutation(z)).sum() / square.sum() for _ in range(n_null)])
+    found = intervals.ratio("moran_i", products(z), square)
+    return found | {
+        "moran_i_null": float(null.mean()), "moran_i_p": permutation_p(found["moran_i"], null)
+    }  # fmt: skip
+
+
+def umap_map(x: np.ndarray, n_neighbors: int, min_dist: float, seed: int) -> np.ndarray:
+    """Return the UMAP embedding `(n, 2)` of the rows of `x` `(n, d)` by cosine.
+
+    One thread, so that a seed gives the same map each time (McInnes et al. 2018). Neighbours are
+    found here, exactly, since UMAP would compile its own search for longer than the rest takes.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    n_neighbors = min(n_neighbors, len(x) - 1)
+    search = NearestNeighbors(n_neighbors=n_neighbors, metric="cosine").fit(x)
+    distance, index = search.kneighbors(x)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Tensorflow not", category=ImportWarning)
+        # Nothing is mapped later, which is all that the missing index is for.
+        warnings.filterwarnings("ignore", message=".*not an NNDescent object", category=UserWarning)
+        from umap import UMAP
+
+        mapper = UMAP(
+            n_neighbors=n_neighbors, min_dist=min_dist, metric="cosine",
+            precomputed_knn=(index, distance), random_state=seed, n_jobs=1,
+        )  # fmt: skip
+        return np.asarray(mapper.fit_transform(x), dtype=np.float32)
