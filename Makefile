@@ -10,7 +10,7 @@ READY = .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup repro figures pull push lint test
+.PHONY: help setup repro figures pull push bench lint test
 
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
@@ -20,6 +20,7 @@ help:
 	@echo 'make figures                 redraw figures and metrics from the tables alone'
 	@echo 'make test                    lint, type-check and test'
 	@echo 'make lint                    only lint and type-check'
+	@echo 'make bench                   speed beside other programs, in one run (after make repro)'
 	@echo 'make setup                   only make .venv; the others do it when it is needed'
 	@echo 'make push                    maintainers: put new tables into the committed remote/'
 
@@ -41,6 +42,11 @@ figures: $(READY)
 
 push: $(READY)
 	@$(BIN)/dvc push `$(BIN)/python workflow/dag.py tables`
+
+bench: $(READY)
+	@$(BIN)/python benchmarks/sampling.py data/models/stories15m
+	@$(BIN)/python benchmarks/sae_steps.py --activations data/activations/stories15m
+	@$(BIN)/python benchmarks/sae_training.py --model data/models/stories15m --corpus data/corpora/stories
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -37,7 +37,7 @@ from universality.io import read_json
 from universality.models import load_bridge
 from universality.params.activations import Activations
 from universality.params.saes import Recipe, SaeTraining
-from universality.saes.training import Job, train_sae
+from universality.saes.training.loop import Job, train_sae
 
 K, EXPANSION, BATCH, RATE, CONTEXT = 32, 8, 4096, 0.003, 256
 
@@ -113,8 +113,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("UNIVERSALITY_THREADS", "2")))
     tokens = load_tokens(args.corpus, "train", args.model, CONTEXT).first(args.tokens)
     rows = [
-        tokens.ids[a:b].tolist()
-        for a, b in zip(tokens.bounds[:-1], tokens.bounds[1:], strict=True)
+        tokens.ids[a:b].tolist() for a, b in zip(tokens.bounds[:-1], tokens.bounds[1:], strict=True)
     ]
     packed = np.concatenate(rows)
     packed = packed[: len(packed) // CONTEXT * CONTEXT].reshape(-1, CONTEXT)

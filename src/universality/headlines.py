@@ -69,7 +69,7 @@ def grid_metrics(directory: Path) -> Metrics:
     Means over seeds with t intervals (none for a single seed); PCA has as many components as the
     SAEs have active features.
     """
-    from universality.saes.architectures import sae_id
+    from universality.saes.training.architectures import sae_id
 
     metrics: Metrics = {}
     for path in _tables(directory, "*/matched.parquet"):

@@ -8,8 +8,8 @@ from universality.io import read_table, write_arrays, write_sparse
 from universality.params.anatomy import Anatomy
 from universality.plots import anatomy as draw
 from universality.plots.style import save, styled
-from universality.saes.anatomy import common_direction, compare_direction, describe, geometry
-from universality.saes.neurons import unit
+from universality.saes.study.anatomy import common_direction, compare_direction, describe, geometry
+from universality.saes.study.neurons import unit
 from universality.saes.weights import SaeWeights, read_weights
 from universality.stages import sae_anatomy
 

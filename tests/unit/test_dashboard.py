@@ -9,7 +9,7 @@ import torch
 from universality.errors import InputError
 from universality.params.base import validate
 from universality.params.dashboards import Dashboard
-from universality.saes.dashboard import (
+from universality.saes.pages.dashboard import (
     Positions,
     choose_features,
     firing,
@@ -18,7 +18,7 @@ from universality.saes.dashboard import (
     token_use,
     top_rows,
 )
-from universality.saes.dashboard_content import decoder_logits, nearest, token_name
+from universality.saes.pages.dashboard_content import decoder_logits, nearest, token_name
 
 HOOK = "blocks.1.hook_mlp_out"
 

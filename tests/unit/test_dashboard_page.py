@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from universality.errors import InputError
 from universality.io import read_table, write_arrays, write_json, write_sparse, write_table
-from universality.saes.dashboard_page import bars, number, spaced
+from universality.saes.pages.dashboard_page import bars, number, spaced
 
 HOOK = "blocks.1.hook_mlp_out"
 SECTION = {

@@ -17,9 +17,15 @@ from universality.params.token_error import SaeErrors
 from universality.plots import removal as draw_removal
 from universality.plots import token_error as draw_error
 from universality.plots.style import styled
-from universality.saes import removal
-from universality.saes.error_study import Texts, read_texts, study
-from universality.saes.splicing import Intervals, LinearDecoder, Outcomes, SplicedModel, encode
+from universality.saes.study import removal
+from universality.saes.study.error_study import Texts, read_texts, study
+from universality.saes.study.splicing import (
+    Intervals,
+    LinearDecoder,
+    Outcomes,
+    SplicedModel,
+    encode,
+)
 from universality.stages import sae_errors
 
 HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]

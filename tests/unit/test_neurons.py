@@ -6,7 +6,7 @@ from sklearn.linear_model import orthogonal_mp
 
 from universality.errors import InputError
 from universality.io import write_arrays
-from universality.saes.neurons import (
+from universality.saes.study.neurons import (
     matched_directions,
     neuron_classes,
     neurons_needed,

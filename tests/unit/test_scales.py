@@ -7,9 +7,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from universality.saes import remedies, scales
 from universality.saes.evaluation import Reconstruction
-from universality.saes.splicing import Intervals, LinearDecoder
+from universality.saes.study import remedies, scales
+from universality.saes.study.splicing import Intervals, LinearDecoder
 
 
 def intervals(documents, n_bootstrap=200):

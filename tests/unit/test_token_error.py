@@ -10,9 +10,15 @@ import torch
 from universality.corpora import load_tokens
 from universality.errors import InputError
 from universality.models import document_losses, load_bridge
-from universality.saes import neighbourhoods, token_error
 from universality.saes.evaluation import replaced_losses
-from universality.saes.splicing import Intervals, LinearDecoder, Outcomes, SplicedModel, encode
+from universality.saes.study import neighbourhoods, token_error
+from universality.saes.study.splicing import (
+    Intervals,
+    LinearDecoder,
+    Outcomes,
+    SplicedModel,
+    encode,
+)
 
 HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
 

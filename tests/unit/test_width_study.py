@@ -14,10 +14,10 @@ from universality.params.base import load_section
 from universality.params.saes import SaeGrid, SaeTraining
 from universality.plots import widths as draw
 from universality.plots.style import NULL_COLOR, save, styled
-from universality.saes.architectures import new_sae
 from universality.saes.grid import member_table, members
-from universality.saes.training import save_sae
-from universality.saes.width_study import over_seeds, pairs, split_table, sweeps
+from universality.saes.study.width_study import over_seeds, pairs, split_table, sweeps
+from universality.saes.training.architectures import new_sae
+from universality.saes.training.loop import save_sae
 from universality.stages import sae_widths
 
 ROOT = Path(__file__).resolve().parents[2]

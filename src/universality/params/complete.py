@@ -32,7 +32,7 @@ from universality.params.saes import (
 )
 from universality.params.token_error import SaeErrors
 from universality.params.toy import Toy
-from universality.saes.architectures import sae_id
+from universality.saes.training.architectures import sae_id
 
 
 class Params(Section):

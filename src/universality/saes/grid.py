@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from universality.errors import InputError
 from universality.params.saes import Recipe, SaeGrid
-from universality.saes.architectures import sae_id
+from universality.saes.training.architectures import sae_id
 
 if TYPE_CHECKING:
     import pandas as pd

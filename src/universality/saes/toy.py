@@ -17,7 +17,7 @@ from universality.errors import InputError
 from universality.params.toy import Toy, ToyCondition
 from universality.randomness import derive_seed
 from universality.saes.intervals import mean_over_seeds
-from universality.saes.neurons import unit
+from universality.saes.study.neurons import unit
 
 if TYPE_CHECKING:
     import pandas as pd

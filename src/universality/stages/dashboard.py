@@ -24,9 +24,9 @@ def command(
     from universality.corpora import load_tokenizer, read_corpus
     from universality.io import atomic_directory, read_json, read_sparse, read_table
     from universality.models import load_bridge
-    from universality.saes.dashboard import positions
-    from universality.saes.dashboard_content import dashboard
-    from universality.saes.dashboard_page import render
+    from universality.saes.pages.dashboard import positions
+    from universality.saes.pages.dashboard_content import dashboard
+    from universality.saes.pages.dashboard_page import render
     from universality.saes.weights import read_weights
 
     texts = dict(zip(*read_corpus(corpus, "validation"), strict=True))

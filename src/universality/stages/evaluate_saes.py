@@ -27,8 +27,8 @@ def command(
     from universality.corpora import load_tokens
     from universality.io import atomic_directory, write_table
     from universality.models import document_losses, load_bridge
-    from universality.saes.architectures import sae_id
     from universality.saes.evaluation import density_table, judge_hook, load_sae, reconstruct
+    from universality.saes.training.architectures import sae_id
 
     bridge = load_bridge(model)
     loaded = {

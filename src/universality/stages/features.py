@@ -26,8 +26,8 @@ def command(
     from universality.features import position_table, sparse_features, write_features
     from universality.io import atomic_directory, write_json
     from universality.models import load_bridge
-    from universality.saes.architectures import sae_id
     from universality.saes.evaluation import load_sae
+    from universality.saes.training.architectures import sae_id
 
     tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
     loaded = {

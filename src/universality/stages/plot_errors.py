@@ -32,7 +32,7 @@ def command(
     trained = [read_tables(folder, "*/evaluation.parquet") for folder in (evaluations, grids)]
     evaluated = pd.concat(trained, ignore_index=True)
     # Those of the studied kind: the models' own SAEs, which have no family, and TopK of the grids.
-    evaluated = evaluated[evaluated["family"].isna() | (evaluated["architecture"] == "topk")]
+    evaluated = evaluated.query("family.isna() or architecture == 'topk'")
     with styled(), atomic_directory(out) as directory:
         save(token_error.error_tokens(found), directory, "tokens")
         save(token_error.error_maps(found), directory, "maps")

@@ -17,20 +17,20 @@ def command(
     from universality.plots.style import save, styled
 
     key = ["family", "sparsity", "hook"]
-    judged = read_table(evaluation / "evaluation.parquet")
     found = {
-        name: read_table(tables / f"{name}.parquet")
-        for name in ("splitting", "insertion", "stitching")
+        name: dict(list(read_table(path).groupby(key)))
+        for name, path in {
+            **{
+                name: tables / f"{name}.parquet" for name in ("splitting", "insertion", "stitching")
+            },
+            "judged": evaluation / "evaluation.parquet",
+        }.items()
     }
-    sweeps = found["splitting"][key].drop_duplicates().to_dict(orient="records")
     with styled(), atomic_directory(out) as directory:
-        for sweep in sweeps:
-            rows = {
-                name: table[(table[key] == list(sweep.values())).all(axis=1)]
-                for name, table in {**found, "judged": judged}.items()
-            }
+        for sweep, splitting in found["splitting"].items():
             # One sweep needs no name of its own.
-            end = "" if len(sweeps) == 1 else f"_{sweep['family']}_{sweep['hook']}"
-            figure = draw.sweep(rows["judged"], rows["splitting"], rows["insertion"])
+            family, _, hook = sweep  # pyright: ignore[reportGeneralTypeIssues]
+            end = "" if len(found["splitting"]) == 1 else f"_{family}_{hook}"
+            figure = draw.sweep(found["judged"][sweep], splitting, found["insertion"][sweep])
             save(figure, directory, f"sweep{end}")
-            save(draw.stitching(rows["stitching"]), directory, f"stitching{end}")
+            save(draw.stitching(found["stitching"][sweep]), directory, f"stitching{end}")

@@ -30,7 +30,7 @@ def command(
 
     from threadpoolctl import threadpool_limits
 
-    import universality.saes.anatomy  # noqa: F401  a limit holds for what is loaded already
+    import universality.saes.study.anatomy  # noqa: F401  a limit holds for what is loaded already
     from universality.io import atomic_directory, write_table
 
     # The matrices are small: threads would mostly wait for each other.
@@ -50,8 +50,8 @@ def _describe_all(
 
     from universality.io import read_sparse
     from universality.randomness import generator
-    from universality.saes.anatomy import describe
-    from universality.saes.architectures import sae_id
+    from universality.saes.study.anatomy import describe
+    from universality.saes.training.architectures import sae_id
     from universality.saes.weights import read_weights
 
     rows: dict[str, list] = {"summary": [], "clusters": [], "directions": [], "neurons": []}
@@ -101,7 +101,7 @@ def _kurtosis(key: str, activations: Path, section: Anatomy) -> "pd.DataFrame":
     from universality.activations import open_activations
     from universality.errors import InputError
     from universality.randomness import generator
-    from universality.saes.neurons import rotation_kurtosis
+    from universality.saes.study.neurons import rotation_kurtosis
 
     hooks = sorted(path.stem for path in activations.glob("blocks.*.npy"))
     if not hooks:

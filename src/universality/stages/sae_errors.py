@@ -28,9 +28,9 @@ def command(
     from universality.features import position_table
     from universality.io import atomic_directory, write_table
     from universality.models import load_bridge
-    from universality.saes.architectures import sae_id
-    from universality.saes.error_study import read_texts, study
     from universality.saes.evaluation import load_sae
+    from universality.saes.study.error_study import read_texts, study
+    from universality.saes.training.architectures import sae_id
 
     n_hooks = len(wanted.hooks)
     if not -n_hooks <= section.umap_hook < n_hooks:

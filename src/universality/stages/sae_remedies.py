@@ -35,9 +35,9 @@ def command(
     from universality.randomness import generator
     from universality.saes.evaluation import judge_hook, load_sae, reconstruct
     from universality.saes.grid import find
-    from universality.saes.remedies import decoder_orthogonality, random_cosines
-    from universality.saes.residual import train_rivals
-    from universality.saes.training import Job
+    from universality.saes.study.remedies import decoder_orthogonality, random_cosines
+    from universality.saes.study.residual import train_rivals
+    from universality.saes.training.loop import Job
 
     hook = grid.hooks[0]
     own = grid.model_dump(include={"batch_size", "learning_rate", "dead_window"})

@@ -35,15 +35,15 @@ def command(
     from universality.randomness import generator
     from universality.saes.evaluation import load_sae
     from universality.saes.grid import member_table
-    from universality.saes.splicing import Intervals, Outcomes, SplicedModel
-    from universality.saes.width_study import (
+    from universality.saes.study.splicing import Intervals, Outcomes, SplicedModel
+    from universality.saes.study.width_study import (
         insertion_table,
         over_seeds,
         split_table,
         stitching_table,
         sweeps,
     )
-    from universality.saes.widths import Dictionary
+    from universality.saes.study.widths import Dictionary
 
     wanted = sweeps(member_table(grid))
     if not wanted:

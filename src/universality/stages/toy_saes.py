@@ -186,7 +186,7 @@ def _reference(section: Toy, family: str) -> Recipe:
 
 
 def _new(recipe: Recipe, section: Toy, training: SaeTraining, seed: int) -> Any:
-    from universality.saes.architectures import new_sae
+    from universality.saes.training.architectures import new_sae
 
     n_steps = section.n_samples // training.batch_size
     return new_sae(recipe, training, n_steps, section.d, _HOOK, "toy", seed)
@@ -197,7 +197,7 @@ def _train(
 ) -> Any:
     import numpy as np
 
-    from universality.saes.training import Job, train_sae
+    from universality.saes.training.loop import Job, train_sae
 
     inputs = samples.inputs
     norm = float(np.linalg.norm(inputs, axis=1).mean())

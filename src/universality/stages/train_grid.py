@@ -25,7 +25,7 @@ def command(
     own = grid.model_dump(include={"batch_size", "learning_rate", "dead_window"})
 
     from universality.saes.grid import members
-    from universality.saes.training import Job, train_all
+    from universality.saes.training.loop import Job, train_all
 
     jobs = [
         Job(one.sae, grid.model, one.hook, one.recipe, one.seed, grid.n_samples)

@@ -23,8 +23,8 @@ def command(
     section = load_section(params, SaeTraining, "sae_training")
     model = load_section(params, SaeModel, "sae_models", key)
 
-    from universality.saes.architectures import sae_id
-    from universality.saes.training import Job, train_all
+    from universality.saes.training.architectures import sae_id
+    from universality.saes.training.loop import Job, train_all
 
     jobs = [
         Job(sae_id(hook, seed), key, hook, model, seed, model.n_samples)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from universality.saes.dashboard_content import About, Feature
+from universality.saes.pages.dashboard_content import About, Feature
 
 WIDTH, HEIGHT = 320, 90
 """Of the histograms, in units of their drawing."""
@@ -16,7 +16,7 @@ def render(about: About, features: Sequence[Feature]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("universality.saes", "."),
+        loader=PackageLoader("universality.saes.pages", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universality.saes.schedule import Schedule
+from universality.saes.training.schedule import Schedule
 
 
 class SaelensTrainer:

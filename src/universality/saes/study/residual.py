@@ -8,8 +8,8 @@ import torch
 
 from universality.params.saes import SaeTraining
 from universality.progress import progress
-from universality.saes.remedies import ResidualPair
-from universality.saes.training import Job, train_sae
+from universality.saes.study.remedies import ResidualPair
+from universality.saes.training.loop import Job, train_sae
 
 
 @torch.inference_mode()

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from universality.params.saes import Recipe
-from universality.saes import kernels
-from universality.saes.active import Active, active_above, active_batch_topk, active_topk
-from universality.saes.schedule import Schedule
+from universality.saes.training import kernels
+from universality.saes.training.active import Active, active_above, active_batch_topk, active_topk
+from universality.saes.training.schedule import Schedule
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 MAX_GRADIENT_NORM = 1.0

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from universality.saes.splicing import LinearDecoder, Outcomes
+from universality.saes.study.splicing import LinearDecoder, Outcomes
 
 WEAKEST, RANDOM, STRONGEST = "lowest", "random", "highest"
 DENSEST = "high_frequency"

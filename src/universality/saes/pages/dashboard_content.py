@@ -10,7 +10,7 @@ import numpy as np
 from universality.errors import InputError
 from universality.params.dashboards import Dashboard
 from universality.randomness import generator
-from universality.saes.dashboard import Firing, Positions, choose_features, firing
+from universality.saes.pages.dashboard import Firing, Positions, choose_features, firing
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

@@ -14,8 +14,8 @@ import scipy.stats
 
 from universality.randomness import generator
 from universality.saes.intervals import median, share
-from universality.saes.neurons import matched_directions, unit
-from universality.saes.splicing import LinearDecoder, encode
+from universality.saes.study.neurons import matched_directions, unit
+from universality.saes.study.splicing import LinearDecoder, encode
 
 _BLOCK = 4096
 

@@ -25,12 +25,12 @@ from universality.io import (
 from universality.params.saes import Recipe, SaeTraining
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
-from universality.saes.architectures import new_sae
-from universality.saes.resampling import resample
-from universality.saes.saelens_step import SaelensTrainer
-from universality.saes.schedule import Schedule
-from universality.saes.sparse_step import SparseTrainer
-from universality.saes.tracking import tracked
+from universality.saes.training.architectures import new_sae
+from universality.saes.training.resampling import resample
+from universality.saes.training.saelens_step import SaelensTrainer
+from universality.saes.training.schedule import Schedule
+from universality.saes.training.sparse_step import SparseTrainer
+from universality.saes.training.tracking import tracked
 
 if TYPE_CHECKING:
     import pandas as pd

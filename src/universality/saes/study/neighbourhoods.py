@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 
 from universality.nulls import permutation_p
-from universality.saes.neurons import unit
-from universality.saes.splicing import Intervals
+from universality.saes.study.neurons import unit
+from universality.saes.study.splicing import Intervals
 
 _BLOCK = 512
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universality.saes import kernels
+from universality.saes.training import kernels
 
 DENSE_ABOVE = 1 / 12
 """Share of active features from which the matrix products of the dense form are faster."""

@@ -10,8 +10,8 @@ from universality.corpora import Tokens
 from universality.params.token_error import SaeErrors
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
-from universality.saes import neighbourhoods, remedies, removal, scales, token_error
-from universality.saes.splicing import (
+from universality.saes.study import neighbourhoods, remedies, removal, scales, token_error
+from universality.saes.study.splicing import (
     Intervals,
     LinearDecoder,
     Outcomes,

@@ -9,8 +9,15 @@ from universality.params.anatomy import Widths
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
 from universality.saes.intervals import mean_over_seeds
-from universality.saes.splicing import Outcomes, encode
-from universality.saes.widths import Dictionary, best_match, insertion, paths, splitting, stitched
+from universality.saes.study.splicing import Outcomes, encode
+from universality.saes.study.widths import (
+    Dictionary,
+    best_match,
+    insertion,
+    paths,
+    splitting,
+    stitched,
+)
 
 Sweep = dict[tuple[int, int], Dictionary]
 """(expansion, seed) -> dictionary."""

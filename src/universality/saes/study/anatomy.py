@@ -13,9 +13,9 @@ import scipy.stats
 from universality.errors import InputError
 from universality.nulls import permutation_p
 from universality.params.anatomy import Anatomy
-from universality.saes.clusters import Split, clusters, delta_bic_null, split
 from universality.saes.intervals import median, share, share_interval
-from universality.saes.neurons import matched_directions, neuron_classes, neurons_needed, unit
+from universality.saes.study.clusters import Split, clusters, delta_bic_null, split
+from universality.saes.study.neurons import matched_directions, neuron_classes, neurons_needed, unit
 from universality.saes.weights import SaeWeights
 from universality.stats import percentile_interval
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from universality.saes.splicing import Intervals, LinearDecoder
+from universality.saes.study.splicing import Intervals, LinearDecoder
 
 NORM_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 

@@ -1,0 +1,1 @@
+"""Offline pages about the features of an SAE."""

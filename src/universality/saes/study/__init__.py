@@ -1,0 +1,1 @@
+"""The study of SAEs: what features are, where errors are, what width and remedies do."""

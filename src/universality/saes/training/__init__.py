@@ -1,0 +1,1 @@
+"""Training: the loop, the step that touches only active features, and SAELens' own."""
