@@ -132,11 +132,13 @@ def error_metrics(directory: Path) -> Metrics:
     return metrics
 
 
-_TOY = ("recovered", "mmcs", "composed_rate", "absorption_rate", "l0")
+_TOY = ("recovered", "mmcs", "composed_rate", "sum_latent", "absorption_rate", "l0")
 
 
 def toy_metrics(directory: Path) -> Metrics:
     """Return what SAEs recover of known features; the null is the same SAE untrained."""
+    from universality.io import read_table
+
     metrics: Metrics = {}
     rows = _rows(directory / "summary.parquet", finite=False)
     for kind, ending in (("trained", ""), ("untrained", "_null")):
@@ -149,6 +151,15 @@ def toy_metrics(directory: Path) -> Metrics:
             if kind == "trained":
                 ends = {f"{row['measure']}_{end}": row.get(end) for end in ("low", "high")}
                 entry |= {key: value for key, value in ends.items() if value is not None}
+    # Here the interval is the extremes over ordered pairs of SAE seeds.
+    pairs = read_table(directory / "agreement.parquet").groupby(["condition", "family"])
+    for column in ("shared", "shared_null", "true", "true_if_shared"):
+        found = pairs[column].agg(["mean", "min", "max"]).dropna()
+        for key, mean, low, high in found.itertuples():
+            entry = metrics.setdefault(f"toy_{'_'.join(key)}_sae_seeds", {})
+            entry[column] = mean
+            if column != "shared_null":
+                entry |= {f"{column}_low": low, f"{column}_high": high}
     return metrics
 
 

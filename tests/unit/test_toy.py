@@ -13,7 +13,7 @@ from universality.params.base import load_section, validate
 from universality.params.toy import Toy, ToyCondition
 from universality.plots import toy as draw
 from universality.plots.style import styled
-from universality.saes.toy import (
+from universality.saes.study.toy import (
     Samples,
     agreement,
     direction_measures,

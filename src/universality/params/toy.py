@@ -13,7 +13,7 @@ class ToyCondition(Section):
 
     kind: Annotated[
         Literal["independent", "groups", "pairs", "children"],
-        Field(description="which features fire together; see universality.saes.toy.firings"),
+        Field(description="which features fire together; see universality.saes.study.toy.firings"),
     ]
     strength: Annotated[
         float,
@@ -26,7 +26,7 @@ class ToyCondition(Section):
 class ToyFamily(Section):
     """SAEs of one architecture, swept in sparsity."""
 
-    architecture: Architecture
+    architecture: Annotated[Architecture, Field(description="SAELens architecture")]
     sparsity: Annotated[list[float], Field(min_length=1, description="see sae_models")]
     reference: Annotated[float, Field(description="of these, the one for widths and SAE seeds")]
     expansions: Annotated[

@@ -14,7 +14,7 @@ from universality.params.toy import Toy
 if TYPE_CHECKING:
     import numpy as np
 
-    from universality.saes.toy import Samples
+    from universality.saes.study.toy import Samples
 
 KEYS = ["condition", "kind", "family", "architecture", "sparsity", "expansion", "width"]
 KEYS += ["reference", "n_true", "n_samples"]
@@ -40,7 +40,7 @@ def command(
     import pandas as pd
 
     from universality.io import atomic_directory, write_table
-    from universality.saes.toy import summarise
+    from universality.saes.study.toy import summarise
 
     with _one_thread():
         rows, agreements = _study(section, training)
@@ -72,7 +72,7 @@ def _one_thread() -> Iterator[None]:
 def _study(section: Toy, training: SaeTraining) -> tuple[list[dict[str, Any]], ...]:
     """Return the rows of `saes` and of `agreement`."""
     from universality.randomness import generator
-    from universality.saes.toy import sample, true_directions
+    from universality.saes.study.toy import sample, true_directions
 
     rows, agreements = [], []
     for seed in section.seeds:
@@ -98,7 +98,7 @@ def _baselines(fresh: "Samples", section: Toy, seed: int) -> list[dict[str, Any]
     import pandas as pd
 
     from universality.randomness import generator
-    from universality.saes.toy import direction_measures, judge, null_dictionary
+    from universality.saes.study.toy import direction_measures, judge, null_dictionary
 
     none = {"family": "none", "architecture": "none", "sparsity": 0.0}
     found = judge(fresh, fresh.directions, fresh.activations, fresh.inputs, section)
@@ -155,7 +155,7 @@ def _agreements(
 
     `shared_null` is what a latent shares with the other SAE before its training.
     """
-    from universality.saes.toy import agreement
+    from universality.saes.study.toy import agreement
 
     rows = []
     for family, first in decoders.items():
@@ -219,7 +219,7 @@ def _judge(sae: Any, fresh: "Samples", section: Toy) -> tuple[dict[str, float], 
     """Return the measures on fresh samples, and the decoder rows of latents that fire on them."""
     import torch
 
-    from universality.saes.toy import judge
+    from universality.saes.study.toy import judge
 
     with torch.inference_mode():
         latents = sae.encode(torch.from_numpy(fresh.inputs))
