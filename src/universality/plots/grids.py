@@ -33,7 +33,7 @@ def frontiers(table: Table, matched: Table) -> Figure:
     `matched` gives the t intervals at equal L0 (`at_matched_l0`), drawn as bars.
     """
     cells = list(table.groupby(["grid", "hook"], sort=False))
-    figure, all_axes = panels(len(cells) * len(METRICS), len(METRICS), (3.6, 2.7))
+    figure, all_axes = panels(len(cells) * len(METRICS), len(METRICS), (3.6, 3.0))
     families = [f for f in dict.fromkeys(table["family"]) if f != "pca"]
     looks = {family: look(index) for index, family in enumerate(families)}
     for row, ((grid, hook), cell) in enumerate(cells):

@@ -12,10 +12,10 @@ Table = Any
 """A pandas DataFrame, whose stubs know too little of what a column gives."""
 
 KINDS = {
-    "first": "first SAE alone\n(half the features, half the L0)",
+    "first": "first alone",
     "residual": "first + second\non its residual",
-    "single": "one SAE of\nthe same size",
-    "single_longer": "the same, on twice\nas many samples",
+    "single": "one, twice as\nwide and dense",
+    "single_longer": "the same, twice\nthe samples",
 }
 METRICS = {
     "explained_variance": "explained variance",
@@ -27,9 +27,9 @@ def remedies(rivals: Table, cosines: Table, evaluated: Table) -> Figure:
     """Draw residual SAEs against single ones, and plain decoders against penalised ones.
 
     `rivals` has kind, seed and the metrics; `cosines` family, seed, mean_max_cosine and its null;
-    `evaluated` the evaluation of all SAEs, of which those of the grid's families are drawn.
+    `evaluated` the evaluation of the same grid.
     """
-    figure, axes = panels(4, 2, (4.4, 2.9))
+    figure, axes = panels(4, 2, (4.8, 2.9))
     for panel, (metric, label) in zip(axes, METRICS.items(), strict=False):
         names = [kind for kind in KINDS if kind in set(rivals["kind"])]
         groups = [rivals.loc[rivals["kind"] == kind, metric] for kind in names]
@@ -43,8 +43,7 @@ def remedies(rivals: Table, cosines: Table, evaluated: Table) -> Figure:
     axes[2].set_ylabel("largest cosine with another\ndecoder row (mean over features)")
     axes[2].legend(loc="best")
     l0 = round(float(rivals.loc[rivals["kind"] == "first", "l0"].mean()))
-    here = evaluated[(evaluated["model"] == cosines["model"].iloc[0]) & (
-        evaluated["hook"] == cosines["hook"].iloc[0])]  # fmt: skip
+    here = evaluated[evaluated["hook"] == cosines["hook"].iloc[0]]
     here = here[(here["l0"] - l0).abs() < 0.5]
     groups = [here.loc[here["family"] == name, "explained_variance"] for name in families]
     _dots(axes[3], groups, families)

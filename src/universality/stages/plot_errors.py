@@ -10,6 +10,7 @@ def command(
     tables: Annotated[Path, typer.Option(help="tables of `sae-errors`, one folder a model")],
     evaluations: Annotated[Path, typer.Option(help="evaluations of SAEs, one folder a model")],
     grids: Annotated[Path, typer.Option(help="evaluations of the grids, one folder a grid")],
+    grid: Annotated[str, typer.Option(help="the grid that the remedies were tried on")],
     remedies: Annotated[Path, typer.Option(help="tables of `sae-remedies`")],
     out: Annotated[Path, typer.Option(help="directory for the figures")],
 ) -> None:
@@ -43,4 +44,5 @@ def command(
         rivals, cosines = (
             read_table(remedies / f"{name}.parquet") for name in ("residual", "orthogonality")
         )
-        save(draw_remedies.remedies(rivals, cosines, evaluated), directory, "remedies")
+        same_grid = read_table(grids / grid / "evaluation.parquet")
+        save(draw_remedies.remedies(rivals, cosines, same_grid), directory, "remedies")
