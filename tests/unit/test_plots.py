@@ -64,7 +64,7 @@ def write_grid(path):
         for index, family in enumerate(("topk", "standard", "gated", "pca")):
             for seed in (0, 1) if family != "pca" else (0,):
                 for l0 in (8, 16, 32):
-                    value = 0.5 + 0.1 * index + 0.01 * l0 + 0.02 * seed
+                    value = 0.3 + 0.1 * index + 0.01 * l0 + 0.02 * seed
                     row = where | {"family": family, "seed": seed, "l0": float(l0), "expansion": 8}
                     row |= {"sparsity": float(l0), "n_tokens_ce": 900, "dead_fraction": 0.1}
                     rows.append(row | dict.fromkeys(NUMBERS, value))
@@ -155,8 +155,8 @@ def test_metrics_pass_the_numbers_through(tables):
 def test_metrics_of_grids_have_their_baseline_and_interval(tables):
     found = grid_metrics(tables / "sae_grids")
     row = found["grid_gated_x8_l1_mlp_out_l0_16"]
-    assert row["explained_variance"] == pytest.approx(0.5 + 0.2 + 0.16 + 0.01)
-    assert row["explained_variance_pca"] == pytest.approx(0.5 + 0.3 + 0.16)
+    assert row["explained_variance"] == pytest.approx(0.3 + 0.2 + 0.16 + 0.01)
+    assert row["explained_variance_pca"] == pytest.approx(0.3 + 0.3 + 0.16)
     assert row["explained_variance_low"] < row["explained_variance"] < 1
     assert not any("pca_" in name or name.endswith("l0_64") for name in found)
 
@@ -175,7 +175,9 @@ def test_frontiers_draw_what_the_table_says(tables):
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     drawn = np.asarray(lines["standard"].get_xydata(), dtype=float)
     np.testing.assert_allclose(drawn[:, 0], [8, 16, 32])
-    np.testing.assert_allclose(drawn[:, 1], [0.5 + 0.1 + 0.01 * l0 + 0.01 for l0 in (8, 16, 32)])
+    np.testing.assert_allclose(
+        drawn[:, 1], [1 - (0.3 + 0.1 + 0.01 * l0 + 0.01) for l0 in (8, 16, 32)]
+    )
     assert grids.with_several(table, "family", 5).empty
     assert len(grids.with_several(table, "hook", 2)) == len(table)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from universality.plots.style import NULL_COLOR, look, panels
 
@@ -13,14 +13,16 @@ Table = Any
 """A pandas DataFrame, whose stubs know too little of what a column gives."""
 
 METRICS = {
-    "explained_variance": "explained variance",
-    "ce_loss_recovered": "CE recovered\n(against zero ablation)",
+    "explained_variance": "unexplained variance\n(1 - explained, log scale)",
+    "ce_loss_recovered": "CE lost (1 - recovered,\nzero ablation, log scale)",
     "dead_fraction": "dead features (share)",
 }
+LOST = ("explained_variance", "ce_loss_recovered")
+"""Drawn as what is missing from 1: near the top all architectures would look alike."""
 SITE_METRICS = {
     "explained_variance": "explained variance",
     "ce_loss_recovered": "CE recovered\n(against zero ablation)",
-    "ce_difference": "CE with SAE - CE\n(nats / token)",
+    "ce_difference": "CE with SAE - CE\n(nats / token, log scale)",
 }
 SITES = {"hook_mlp_out": "MLP output", "mlp.hook_post": "MLP hidden", "hook_resid_post": "residual"}
 
@@ -32,8 +34,9 @@ def frontiers(table: Table, matched: Table) -> Figure:
     metrics); lines join the means over seeds of each sparsity, small marks are single seeds.
     `matched` gives the t intervals at equal L0 (`at_matched_l0`), drawn as bars.
     """
+    table, matched = _lost(table), _lost(matched)
     cells = list(table.groupby(["grid", "hook"], sort=False))
-    figure, all_axes = panels(len(cells) * len(METRICS), len(METRICS), (3.6, 3.0))
+    figure, all_axes = panels(len(cells) * len(METRICS), len(METRICS), (3.7, 3.4))
     families = [f for f in dict.fromkeys(table["family"]) if f != "pca"]
     looks = {family: look(index) for index, family in enumerate(families)}
     for row, ((grid, hook), cell) in enumerate(cells):
@@ -47,6 +50,8 @@ def frontiers(table: Table, matched: Table) -> Figure:
                 pca = cell[cell["family"] == "pca"].sort_values(by="l0")
                 axes.plot(pca["l0"], pca[metric], color=NULL_COLOR, ls="--", label="PCA, L0 axes")
             axes.set_xscale("log")
+            if metric in LOST:
+                _log_scale(axes)
             _plain_ticks(axes, cell["l0"])
             axes.set(xlabel="L0 (active features / token)", ylabel=label)
             _limit(axes, cell, metric)
@@ -86,11 +91,27 @@ def _bars(axes: Axes, rows: Table, metric: str, color: str) -> None:
 
 
 def _limit(axes: Axes, cell: Table, metric: str) -> None:
-    """Keep the SAEs in sight where the baseline is far below them."""
+    """Keep the SAEs in sight where the baseline is far from them."""
     values = cell.loc[cell["family"] != "pca", metric].to_numpy()
-    low, high = values.min(), values.max()
-    room = 0.08 * max(high - low, 1e-3)
-    axes.set_ylim(max(low - 6 * room, 0.0 if metric == "dead_fraction" else -np.inf), high + room)
+    if metric in LOST:
+        axes.set_ylim(values.min() / 1.4, values.max() * 1.8)
+    else:
+        axes.set_ylim(0, max(1.15 * values.max(), 0.01))
+
+
+def _lost(table: Table) -> Table:
+    """Return `table` with `LOST` as the distance to 1."""
+    ends = {f"{name}{end}" for name in LOST for end in ("", "_low", "_high")}
+    table = table.assign(**{name: 1 - table[name] for name in ends & set(table.columns)})
+    swapped = {f"{n}_low": f"{n}_high" for n in LOST} | {f"{n}_high": f"{n}_low" for n in LOST}
+    return table.rename(columns=swapped)
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _plain_ticks(axes: Axes, l0: Table) -> None:
@@ -124,6 +145,8 @@ def sites(table: Table) -> Figure:
                     rows["layer"], rows[metric], ls="", marker=".", ms=4, color="black", alpha=0.6
                 )
         axes.set(xlabel="layer", ylabel=label)
+        if metric == "ce_difference":
+            _log_scale(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)

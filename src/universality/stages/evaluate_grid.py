@@ -51,10 +51,14 @@ def command(
     for hook in grid.hooks:
         group = table[table["hook"] == hook]
         loaded = [load_sae(saes / sae) for sae in group["sae"]]
-        rows = np.asarray(open_activations(activations, hook)[: section.n_pca], dtype=np.float32)
-        sizes = [k for k in section.matched_l0 if k <= rows.shape[1]]
-        loaded += [PrincipalComponents(torch.from_numpy(rows), k) for k in sizes]
         sums = reconstruct(bridge, tokens, {hook: loaded}, section.batch_tokens)[hook]
+        rows = np.asarray(open_activations(activations, hook)[: section.n_pca], dtype=np.float32)
+        # A baseline costs as much as an SAE: only where there is one to compare it with.
+        l0 = [one.active.sum() / one.count.sum() for one in sums]
+        reached = [k for k in section.matched_l0 if 0.9 * min(l0) <= k <= 1.1 * max(l0)]
+        sizes = [k for k in reached if k <= rows.shape[1]]
+        components = [PrincipalComponents(torch.from_numpy(rows), k) for k in sizes]
+        sums += reconstruct(bridge, tokens, {hook: components}, section.batch_tokens)[hook]
         judged = judge_hook(bridge, tokens, hook, sums, clean, section)
         group = pd.concat([group, pca_table(grid, hook, sizes)], ignore_index=True)
         group = pd.concat([group, pd.DataFrame(judged)], axis=1)
