@@ -158,7 +158,7 @@ def test_figures_show_every_pair_and_its_null(grid, tmp_path, tiny_model, tiny_c
     with styled():
         figure = draw.sweep(evaluation, tables["splitting"], tables["insertion"])
         labels = [text.get_text() for text in figure.axes[3].get_xticklabels()]
-        assert labels == ["×4\nin ×2", "×2\nother\nseed", "×4\nother\nseed"]
+        assert labels == ["×4\nin\n×2", "×2\nseed", "×4\nseed"]
         points = [line for line in figure.axes[3].lines if line.get_color() == NULL_COLOR]
         drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in points])
         np.testing.assert_allclose(np.sort(drawn), np.sort(tables["splitting"]["found_null"]))

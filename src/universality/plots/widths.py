@@ -82,7 +82,7 @@ def _pairs(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     for kind in ("width", "seed"):
         part = table.loc[table["kind"] == kind]
         for (wide, narrow), rows in part.groupby(["wide", "narrow"]):  # pyright: ignore
-            label = f"×{wide}\nin ×{narrow}" if kind == "width" else f"×{wide}\nother\nseed"
+            label = f"×{wide}\nin\n×{narrow}" if kind == "width" else f"×{wide}\nseed"
             found.append((kind, label, rows.sort_values(by="seed")))
     return found
 
@@ -99,7 +99,7 @@ def _found(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(x, rows["found_null"], "_", color=NULL_COLOR, mew=1.5)
     axes.plot([], [], "_", color=NULL_COLOR, mew=1.5, label="null: random directions")
     axes.axhline(PUBLISHED_FOUND, color="black", ls=":", lw=0.9, label="Leask 2025 (other model)")
-    axes.set_xticks(range(len(shown)), [label for _, label, _ in shown], fontsize=7.5)
+    axes.set_xticks(range(len(shown)), [label for _, label, _ in shown], fontsize=7)
     n = table["n_wide"].to_numpy()
     axes.set(ylim=(-0.03, 1.15), ylabel=f"share found again\n(n = {n.min()} to {n.max()} features)")
     axes.legend(loc="upper left")
@@ -117,7 +117,7 @@ def _fates(axes: Axes, table: pd.DataFrame) -> None:
             edgecolor="black", lw=0.7, hatch=HATCHES[index], label=label,
         )  # fmt: skip
         bottom += height
-    axes.set_xticks(range(len(shown)), [label for _, label, _ in shown], fontsize=7.5)
+    axes.set_xticks(range(len(shown)), [label for _, label, _ in shown], fontsize=7)
     axes.set(ylim=(0, 1.3), ylabel="share of narrow features\n(mean over seeds)")
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.legend(loc="upper center", ncols=3, title="partner ...", title_fontsize=7.5)
@@ -139,7 +139,7 @@ def _helps(axes: Axes, table: pd.DataFrame) -> None:
             axes.plot(x, rows[f"{column}_null"], "_", color=NULL_COLOR, mew=1.5)
             first = False
     axes.plot([], [], "_", color=NULL_COLOR, mew=1.5, label="null: shuffled positions")
-    axes.set_xticks(range(len(shown)), [label for _, label, _ in shown], fontsize=7.5)
+    axes.set_xticks(range(len(shown)), [label for _, label, _ in shown], fontsize=7)
     axes.set(ylim=(-0.03, None), ylabel="share that lower the\nerror when added alone")
     axes.margins(y=0.3)
     axes.legend(loc="upper right")
