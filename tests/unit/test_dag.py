@@ -65,10 +65,11 @@ def test_lock_matches_code_params_and_dvc_yaml(stages):
     assert lock.problems(ROOT, stages) == []
 
 
-def test_only_tables_lie_in_the_committed_remote(stages):
+def test_only_tables_and_pages_lie_in_the_committed_remote(stages):
     for stage in stages:
         for out in stage.outputs:
-            assert (out.remote == "tables") == out.path.startswith("data/tables/"), out.path
+            small = out.path.startswith(("data/tables/", "data/dashboards/"))
+            assert (out.remote == "tables") == small, out.path
             assert out.in_cache == out.path.startswith("data/"), out.path
 
 
