@@ -3,6 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from universality.errors import InputError
+from universality.io import read_table, table_paths
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -32,7 +37,7 @@ def all_sae_metrics(tables: Path) -> Metrics:
 def matching_metrics(directory: Path) -> Metrics:
     """Return the headlines of every pair; ids say where the layer of B was searched for."""
     metrics = dict(BRICKEN_2023)
-    for path in _tables(directory, "*/headline.parquet"):
+    for path in table_paths(directory, "*/headline.parquet"):
         for row in _rows(path):
             same = row.pop("selection") == "same_layer"
             layer_a, layer_b, n_searched = row["layer_a"], row["layer_b"], row["n_layers_searched"]
@@ -48,7 +53,7 @@ def matching_metrics(directory: Path) -> Metrics:
 def model_metrics(directory: Path) -> Metrics:
     """Return the cross-entropy of every model on every corpus."""
     metrics: Metrics = {}
-    for path in _tables(directory, "*.parquet"):
+    for path in table_paths(directory, "*.parquet"):
         for row in _rows(path):
             metrics[f"{row.pop('model')}_{row.pop('corpus')}"] = _numbers(row)
     return metrics
@@ -57,7 +62,7 @@ def model_metrics(directory: Path) -> Metrics:
 def sae_metrics(directory: Path) -> Metrics:
     """Return the evaluation of every SAE of every model."""
     metrics: Metrics = {}
-    for path in _tables(directory, "*/evaluation.parquet"):
+    for path in table_paths(directory, "*/evaluation.parquet"):
         for row in _rows(path):
             metrics[f"{row.pop('model')}_{row.pop('sae')}"] = _numbers(row)
     return metrics
@@ -69,17 +74,16 @@ def grid_metrics(directory: Path) -> Metrics:
     Means over seeds with t intervals (none for a single seed); PCA has as many components as the
     SAEs have active features.
     """
-    from universality.saes.training.architectures import sae_id
+    from universality.saes.training.architectures import hook_id
 
     metrics: Metrics = {}
-    for path in _tables(directory, "*/matched.parquet"):
+    for path in table_paths(directory, "*/matched.parquet"):
         rows = _rows(path, finite=False)
         baseline = {(row["hook"], row["l0"]): row for row in rows if row["family"] == "pca"}
         for row in rows:
             if row["family"] == "pca":
                 continue
-            where, _, _ = sae_id(row["hook"], 0).rpartition("_")
-            name = f"{path.parent.name}_{row['family']}_x{row['expansion']}_{where}"
+            name = f"{path.parent.name}_{row['family']}_x{row['expansion']}_{hook_id(row['hook'])}"
             pca = baseline.get((row["hook"], row["l0"]), {})
             named = {f"{key}_pca": pca[key] for key in _COMPARED if key in pca}
             metrics[f"{name}_l0_{row['l0']:g}"] = _numbers(row) | named
@@ -90,11 +94,11 @@ def anatomy_metrics(directory: Path) -> Metrics:
     """Return clusters and neurons of every SAE, and the kurtosis at every hook."""
     metrics: Metrics = {}
     for name in ("summary", "neurons"):
-        for path in _tables(directory, f"*/{name}.parquet"):
+        for path in table_paths(directory, f"*/{name}.parquet"):
             for row in _rows(path):
                 key = f"anatomy_{row['model']}_{row['sae']}"
                 metrics.setdefault(key, {}).update(_numbers(row))
-    for path in _tables(directory, "*/kurtosis.parquet"):
+    for path in table_paths(directory, "*/kurtosis.parquet"):
         for row in _rows(path):
             where = f"{row['model']}_{row['hook'].replace('.', '_')}"
             metrics[f"kurtosis_{where}"] = _numbers(row)
@@ -106,7 +110,7 @@ def width_metrics(directory: Path) -> Metrics:
     return {
         f"{row['grid']}_{row['family']}_{row['sparsity']:g}_l{row['layer']}_{row['site']}"
         f"_{row['kind']}_x{row['wide']}_in_x{row['narrow']}": _numbers(row)
-        for row in _rows(_tables(directory, "seeds.parquet")[0], finite=False)
+        for row in _rows(table_paths(directory, "seeds.parquet")[0], finite=False)
     }
 
 
@@ -123,7 +127,7 @@ def remedy_metrics(directory: Path) -> Metrics:
 def error_metrics(directory: Path) -> Metrics:
     """Return where the error of each SAE is, and how errors of two layers go together."""
     metrics: Metrics = {}
-    for path in _tables(directory, "*/layers.parquet"):
+    for path in table_paths(directory, "*/layers.parquet"):
         for row in _rows(path):
             metrics[f"errors_{row['model']}_{row['sae']}"] = _numbers(row)
         for row in _rows(path.with_name("correlations.parquet")):
@@ -137,8 +141,6 @@ _TOY = ("recovered", "mmcs", "composed_rate", "sum_latent", "absorption_rate", "
 
 def toy_metrics(directory: Path) -> Metrics:
     """Return what SAEs recover of known features; the null is the same SAE untrained."""
-    from universality.io import read_table
-
     metrics: Metrics = {}
     rows = _rows(directory / "summary.parquet", finite=False)
     for kind, ending in (("trained", ""), ("untrained", "_null")):
@@ -166,25 +168,11 @@ def toy_metrics(directory: Path) -> Metrics:
 _COMPARED = ("explained_variance", "ce_loss_recovered", "ce_difference")
 
 
-def _tables(directory: Path, pattern: str) -> list[Path]:
-    from universality.errors import InputError
-
-    paths = sorted(directory.glob(pattern))
-    if not paths:
-        raise InputError(f"{directory}: no {pattern}; `make repro` or `make pull` makes it")
-    return paths
-
-
 def _rows(path: Path, finite: bool = True) -> list[dict]:
     """Return the rows of a table as dicts of Python values.
 
     A NaN or infinity is an error, or, if not `finite`, left out: the interval of a single seed.
     """
-    import numpy as np
-
-    from universality.errors import InputError
-    from universality.io import read_table
-
     table: pd.DataFrame = read_table(path)
     for name in table.select_dtypes("number"):
         if finite and not np.isfinite(table[name].to_numpy(dtype=float)).all():

@@ -92,10 +92,21 @@ def read_tables(directory: Path, pattern: str) -> "pd.DataFrame":
     """Read the parquet tables of `directory` that match `pattern`, one below the other."""
     import pandas as pd
 
+    tables = [read_table(path) for path in table_paths(directory, pattern)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def tables_by_name(directory: Path) -> "dict[str, pd.DataFrame]":
+    """Return the parquet tables of `directory` by their file names without the ending."""
+    return {path.stem: read_table(path) for path in table_paths(directory, "*.parquet")}
+
+
+def table_paths(directory: Path, pattern: str) -> list[Path]:
+    """Return the files of `directory` that match `pattern`, in order, and at least one."""
     paths = sorted(directory.glob(pattern))
     if not paths:
         raise InputError(f"{directory}: no {pattern} in it; `make repro` or `make pull` makes them")
-    return pd.concat([read_table(path) for path in paths], ignore_index=True)
+    return paths
 
 
 def write_arrays(

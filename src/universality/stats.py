@@ -1,7 +1,7 @@
-"""Intervals by resampling documents.
+"""Intervals by resampling documents, or by leaving groups of them out.
 
 Tokens of one document are not independent, so documents, never tokens, are what is resampled
-(Efron & Tibshirani 1993, percentile intervals).
+(Efron & Tibshirani 1993, percentile intervals and the jackknife).
 """
 
 import numpy as np
@@ -17,6 +17,20 @@ def percentile_interval(samples: np.ndarray, level: float = 0.95) -> tuple[float
     """Return the central `level` interval of bootstrap samples `(n_bootstrap,)`."""
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def jackknife_interval(value: float, left_out: np.ndarray) -> tuple[float, float]:
+    """Return the 95% interval about `value` from its values without one group each, `(groups,)`.
+
+    For statistics that a bootstrap biases: a resample lacks about a third of the data, which
+    lowers what rests on extremes (kurtosis) and raises what pairs share. t with groups - 1
+    degrees of freedom; the groups are of about one size, and at least 2.
+    """
+    from scipy.stats import t
+
+    n = len(left_out)
+    half = float(t.ppf(0.975, n - 1) * np.sqrt((n - 1) * left_out.var()))
+    return value - half, value + half
 
 
 def ratio_interval(

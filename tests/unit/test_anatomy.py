@@ -15,7 +15,7 @@ from universality.stages import sae_anatomy
 
 SETTINGS = {
     "rare_below": 1e-4, "explained": 0.9, "few": 5, "n_null": 19, "n_positions": 200,
-    "n_rotations": 5, "n_axes": 8, "n_bootstrap": 100, "seed": 0,
+    "n_rotations": 5, "n_axes": 8, "seed": 0,
 }  # fmt: skip
 
 

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from universality.stats import document_weights, percentile_interval, ratio_interval
+from universality.stats import (
+    document_weights,
+    jackknife_interval,
+    percentile_interval,
+    ratio_interval,
+)
 
 
 def test_weights_draw_as_many_documents_as_there_are():
@@ -13,6 +18,14 @@ def test_weights_draw_as_many_documents_as_there_are():
 
 def test_percentile_interval_by_hand():
     assert percentile_interval(np.arange(101), level=0.9) == pytest.approx((5, 95))
+
+
+def test_jackknife_of_a_mean_is_the_t_interval():
+    x = np.array([1.0, 2.0, 4.0, 9.0])
+    without = (x.sum() - x) / 3
+    # 4 -+ t(3) s / sqrt(4) with s^2 = 38 / 3
+    half = 3.1824463 * np.sqrt(38 / 3 / 4)
+    assert jackknife_interval(4.0, without) == pytest.approx((4 - half, 4 + half))
 
 
 def test_ratio_of_proportional_documents_is_certain():

@@ -21,8 +21,7 @@ class Anatomy(Section):
     n_positions: Annotated[int, Field(ge=100, description="activations for the kurtosis")]
     n_rotations: Annotated[int, Field(ge=2, description="random rotations of them, the null")]
     n_axes: Annotated[int, Field(ge=8, description="axes of each rotation, at most")]
-    n_bootstrap: Annotated[int, Field(ge=100, description="resamples of documents for intervals")]
-    seed: Annotated[int, Field(ge=0, description="of nulls, mixtures and bootstrap")]
+    seed: Annotated[int, Field(ge=0, description="of nulls, mixtures and jackknife groups")]
 
 
 class Widths(Section):

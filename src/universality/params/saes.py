@@ -66,15 +66,26 @@ class SaeFamily(Section):
     orthogonality: Annotated[float, Field(ge=0, description="see sae_models")] = 0.0
 
 
-class SaeGrid(Section):
+class OwnSteps(Section):
+    """What small studies set for their SAEs in place of `sae_training`."""
+
+    batch_size: Annotated[int, Field(ge=8, description="in place of sae_training's")]
+    learning_rate: Annotated[float, Field(gt=0, lt=1, description="in place of sae_training's")]
+    dead_window: Annotated[int, Field(ge=1, description="in place of sae_training's")]
+
+    def in_place(self, training: "SaeTraining") -> "SaeTraining":
+        """Return `training` with these settings in place of its own."""
+        return training.model_copy(
+            update={key: getattr(self, key) for key in OwnSteps.model_fields}
+        )
+
+
+class SaeGrid(OwnSteps):
     """SAEs that are trained to be compared: every family at every hook, seed, sparsity, width."""
 
     model: Annotated[Id, Field(description="key of sae_models, whose activations are read")]
     hooks: Annotated[list[Hook], Field(min_length=1, description="where the SAEs sit")]
     n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
-    batch_size: Annotated[int, Field(ge=8, description="in place of sae_training's")]
-    learning_rate: Annotated[float, Field(gt=0, lt=1, description="in place of sae_training's")]
-    dead_window: Annotated[int, Field(ge=1, description="in place of sae_training's")]
     seeds: Annotated[list[int], Field(min_length=1, description="SAE seeds")]
     families: Annotated[dict[Id, SaeFamily], Field(min_length=1, description="by their names")]
 

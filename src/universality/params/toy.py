@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from universality.params.base import Id, Section
-from universality.params.saes import Architecture, Recipe
+from universality.params.saes import Architecture, OwnSteps, Recipe
 
 
 class ToyCondition(Section):
@@ -34,7 +34,7 @@ class ToyFamily(Section):
     ]
 
 
-class Toy(Section):
+class Toy(OwnSteps):
     """Toy models, the SAEs trained on them, and when a feature counts as found."""
 
     d: Annotated[int, Field(ge=2, description="dimensions of the activations")]
@@ -55,9 +55,6 @@ class Toy(Section):
     sae_seeds: Annotated[
         list[int], Field(min_length=2, description="of the SAE alone, on the first seed's samples")
     ]
-    batch_size: Annotated[int, Field(ge=8, description="in place of sae_training's")]
-    learning_rate: Annotated[float, Field(gt=0, lt=1, description="in place of sae_training's")]
-    dead_window: Annotated[int, Field(ge=1, description="in place of sae_training's, in samples")]
     found_above: Annotated[
         float, Field(gt=0, lt=1, description="decoder cosine from which a direction is found")
     ]

@@ -171,7 +171,7 @@ def kurtosis(table: pd.DataFrame) -> Figure:
     _shared_legend(figure, all_axes)
     n = int(np.max(table["n_positions"].to_numpy()))
     figure.suptitle(
-        f"Is the neuron basis privileged? (n = {n} positions; bars: 95% over documents, "
+        f"Is the neuron basis privileged? (n = {n} positions; bars: 95%, jackknife over documents, "
         "range of rotations)"
     )
     return figure

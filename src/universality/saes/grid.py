@@ -49,9 +49,19 @@ def find(grid: SaeGrid, family: str, sparsity: float, expansion: int, hook: str)
     return found
 
 
+def layer(hook: str) -> int:
+    """Return the block that a hook is in: `blocks.1.mlp.hook_post` -> 1."""
+    return int(hook.split(".")[1])
+
+
 def site(hook: str) -> str:
     """Return where in a block a hook is: `blocks.1.mlp.hook_post` -> `mlp.hook_post`."""
     return hook.split(".", 2)[2]
+
+
+def place(hook: str) -> dict[str, str | int]:
+    """Return the columns by which tables say where something sits: hook, layer, site."""
+    return {"hook": hook, "layer": layer(hook), "site": site(hook)}
 
 
 def member_table(grid: SaeGrid) -> "pd.DataFrame":
@@ -66,9 +76,7 @@ def member_table(grid: SaeGrid) -> "pd.DataFrame":
             "architecture": one.recipe.architecture,
             "sparsity": one.recipe.sparsity,
             "expansion": one.recipe.expansion,
-            "hook": one.hook,
-            "layer": int(one.hook.split(".")[1]),
-            "site": site(one.hook),
+            **place(one.hook),
             "seed": one.seed,
         }
         for one in members(grid)
@@ -82,14 +90,12 @@ def pca_table(grid: SaeGrid, hook: str, sizes: list[int]) -> "pd.DataFrame":
     return pd.DataFrame(
         {
             "model": grid.model,
-            "sae": f"pca_{k}_l{hook.split('.')[1]}",
+            "sae": f"pca_{k}_l{layer(hook)}",
             "family": "pca",
             "architecture": "pca",
             "sparsity": float(k),
             "expansion": 1,
-            "hook": hook,
-            "layer": int(hook.split(".")[1]),
-            "site": site(hook),
+            **place(hook),
             "seed": 0,
         }
         for k in sizes

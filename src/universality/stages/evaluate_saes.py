@@ -28,6 +28,7 @@ def command(
     from universality.io import atomic_directory, write_table
     from universality.models import document_losses, load_bridge
     from universality.saes.evaluation import density_table, judge_hook, load_sae, reconstruct
+    from universality.saes.grid import layer
     from universality.saes.training.architectures import sae_id
 
     bridge = load_bridge(model)
@@ -43,10 +44,9 @@ def command(
     for hook in wanted.hooks:
         metrics = judge_hook(bridge, judged, hook, sums[hook], clean, section)
         for seed, one, row in zip(wanted.seeds, sums[hook], metrics, strict=True):
-            layer = int(hook.split(".")[1])
-            names.append((sae_id(hook, seed), layer, seed))
+            names.append((sae_id(hook, seed), layer(hook), seed))
             flat.append(one)
-            where = {"model": key, "sae": sae_id(hook, seed), "layer": layer, "hook": hook}
+            where = {"model": key, "sae": sae_id(hook, seed), "layer": layer(hook), "hook": hook}
             rows.append(where | {"seed": seed} | row)
     with atomic_directory(out) as folder:
         write_table(folder / "evaluation.parquet", pd.DataFrame(rows))

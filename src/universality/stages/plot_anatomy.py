@@ -17,7 +17,7 @@ def command(
     """Draw clusters of densities, encoder directions, neurons and kurtosis."""
     section = load_section(params, Anatomy, "anatomy")
 
-    from universality.io import atomic_directory, read_table, read_tables
+    from universality.io import atomic_directory, read_table, read_tables, table_paths
     from universality.plots import anatomy as draw
     from universality.plots.style import save, styled
 
@@ -25,7 +25,7 @@ def command(
         read_tables(tables, f"*/{name}.parquet") for name in ("directions", "neurons", "kurtosis")
     )
     with styled(), atomic_directory(out) as directory:
-        for path in sorted(tables.glob("*/features.parquet")):
+        for path in table_paths(tables, "*/features.parquet"):
             summary = read_table(path.with_name("summary.parquet"))
             figure = draw.clusters(read_table(path), summary)
             save(figure, directory, f"clusters_{path.parent.name}")

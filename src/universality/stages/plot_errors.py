@@ -17,19 +17,21 @@ def command(
     """Draw errors by token, removals of features, scales, and the remedies."""
     import pandas as pd
 
-    from universality.errors import InputError
-    from universality.io import atomic_directory, read_table, read_tables
+    from universality.io import (
+        atomic_directory,
+        read_table,
+        read_tables,
+        table_paths,
+        tables_by_name,
+    )
     from universality.plots import remedies as draw_remedies
     from universality.plots import removal, token_error
     from universality.plots.style import save, styled
 
     found = {
-        folder.name: {path.stem: read_table(path) for path in sorted(folder.glob("*.parquet"))}
-        for folder in sorted(tables.iterdir())
-        if folder.is_dir()
+        path.parent.name: tables_by_name(path.parent)
+        for path in table_paths(tables, "*/layers.parquet")
     }
-    if not found:
-        raise InputError(f"{tables}: no tables in it; `make repro` or `make pull` makes them")
     trained = [read_tables(folder, "*/evaluation.parquet") for folder in (evaluations, grids)]
     evaluated = pd.concat(trained, ignore_index=True)
     # Those of the studied kind: the models' own SAEs, which have no family, and TopK of the grids.

@@ -12,18 +12,11 @@ def command(
     out: Annotated[Path, typer.Option(help="directory for the figures")],
 ) -> None:
     """Draw training curves and cross-entropies."""
-    import pandas as pd
-
-    from universality.errors import InputError
-    from universality.io import atomic_directory, read_table
+    from universality.io import atomic_directory, read_tables, tables_by_name
     from universality.plots.models import cross_entropies, training_curves
     from universality.plots.style import save, styled
 
-    logs = {path.stem: read_table(path) for path in sorted(training.glob("*.parquet"))}
-    rows = [read_table(path) for path in sorted(evaluations.glob("*.parquet"))]
-    if not logs or not rows:
-        empty = evaluations if logs else training
-        raise InputError(f"{empty}: no parquet file; `make repro` or `make pull` makes it")
+    logs, rows = tables_by_name(training), read_tables(evaluations, "*.parquet")
     with styled(), atomic_directory(out) as directory:
         save(training_curves(logs), directory, "training")
-        save(cross_entropies(pd.concat(rows, ignore_index=True)), directory, "cross_entropy")
+        save(cross_entropies(rows), directory, "cross_entropy")

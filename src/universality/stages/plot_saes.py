@@ -15,26 +15,25 @@ def command(
     """Draw evaluations, feature densities, training curves, and the grids."""
     import pandas as pd
 
-    from universality.errors import InputError
-    from universality.io import atomic_directory, read_table
+    from universality.io import (
+        atomic_directory,
+        read_table,
+        read_tables,
+        table_paths,
+        tables_by_name,
+    )
     from universality.plots import grids as draw_grids
     from universality.plots import saes as draw
     from universality.plots.style import save, styled
 
-    models = sorted(evaluations.glob("*/evaluation.parquet"))
-    logs = {path.stem: read_table(path) for path in sorted(training.glob("*.parquet"))}
-    if not models or not logs:
-        empty = training if models else evaluations
-        raise InputError(f"{empty}: no tables in it; `make repro` or `make pull` makes them")
-    table = pd.concat([read_table(path) for path in models], ignore_index=True)
-    features = pd.concat(
-        [read_table(path.with_name("features.parquet")) for path in models], ignore_index=True
-    )
+    table = read_tables(evaluations, "*/evaluation.parquet")
+    features = read_tables(evaluations, "*/features.parquet")
+    logs = tables_by_name(training)
     judged, matched = (
         pd.concat(
             [
                 read_table(path).assign(grid=path.parent.name)
-                for path in sorted(grids.glob(f"*/{name}.parquet"))
+                for path in table_paths(grids, f"*/{name}.parquet")
             ],
             ignore_index=True,
         )

@@ -50,6 +50,7 @@ def _describe_all(
 
     from universality.io import read_sparse
     from universality.randomness import generator
+    from universality.saes.grid import place
     from universality.saes.study.anatomy import describe
     from universality.saes.training.architectures import sae_id
     from universality.saes.weights import read_weights
@@ -64,7 +65,7 @@ def _describe_all(
         density = np.bincount(matrix.indices, minlength=len(weights.bias)) / n_positions
         neurons = _neuron_basis(model, hook, weights.decoder.shape[1])
         found = describe(name, weights, density, neurons, section, generator(section.seed, name))
-        where = {"model": key, "sae": name, **_place(hook), "seed": seed}
+        where = {"model": key, "sae": name, **place(hook), "seed": seed}
         per_feature.append(found.features.assign(**where))
         where["n_positions"] = n_positions
         rows["summary"].append(where | found.summary)
@@ -75,22 +76,17 @@ def _describe_all(
     return {"features": features_table} | {name: pd.DataFrame(r) for name, r in rows.items()}
 
 
-def _place(hook: str) -> dict[str, str | int]:
-    from universality.saes.grid import site
-
-    return {"hook": hook, "layer": int(hook.split(".")[1]), "site": site(hook)}
-
-
 def _neuron_basis(model: Path, hook: str, d_in: int) -> "np.ndarray | None":
     """Return the neurons in the space of the hook, `(d_mlp, d_in)`; only MLPs have some."""
     import numpy as np
 
+    from universality.saes.grid import layer
     from universality.saes.weights import mlp_output
 
     if hook.endswith(".mlp.hook_post"):
         return np.eye(d_in)
     if hook.endswith(".hook_mlp_out"):
-        return mlp_output(model, int(_place(hook)["layer"]), d_in)
+        return mlp_output(model, layer(hook), d_in)
     return None
 
 
@@ -101,6 +97,7 @@ def _kurtosis(key: str, activations: Path, section: Anatomy) -> "pd.DataFrame":
     from universality.activations import open_activations
     from universality.errors import InputError
     from universality.randomness import generator
+    from universality.saes.grid import place
     from universality.saes.study.neurons import rotation_kurtosis
 
     hooks = sorted(path.stem for path in activations.glob("blocks.*.npy"))
@@ -111,8 +108,8 @@ def _kurtosis(key: str, activations: Path, section: Anatomy) -> "pd.DataFrame":
     for hook in hooks:
         x = open_activations(activations, hook)[: section.n_positions]
         found = rotation_kurtosis(
-            x, document, section.n_rotations, section.n_axes, section.n_bootstrap,
+            x, document, section.n_rotations, section.n_axes,
             generator(section.seed, "kurtosis", hook),
         )  # fmt: skip
-        rows.append({"model": key, **_place(hook)} | found)
+        rows.append({"model": key, **place(hook)} | found)
     return pd.DataFrame(rows)

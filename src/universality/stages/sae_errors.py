@@ -29,6 +29,7 @@ def command(
     from universality.io import atomic_directory, write_table
     from universality.models import load_bridge
     from universality.saes.evaluation import load_sae
+    from universality.saes.grid import layer
     from universality.saes.study.error_study import read_texts, study
     from universality.saes.training.architectures import sae_id
 
@@ -51,6 +52,6 @@ def command(
         for name, table in tables.items():
             if "sae" in table:
                 hook = [hooks[sae] for sae in table["sae"]]
-                layer = [int(one.split(".")[1]) for one in hook]
-                table = table.assign(model=key, hook=hook, layer=layer)
+                layers = [layer(one) for one in hook]
+                table = table.assign(model=key, hook=hook, layer=layers)
             write_table(folder / f"{name}.parquet", table)

@@ -23,7 +23,7 @@ def command(
     """Train residual SAEs and their rivals, seed by seed; measure cosines of decoders."""
     section = load_section(params, SaeRemedies, "sae_remedies")
     grid = load_section(params, SaeGrid, "sae_grids", key)
-    training = load_section(params, SaeTraining, "sae_training")
+    training = grid.in_place(load_section(params, SaeTraining, "sae_training"))
     judging = load_section(params, SaeGridEvaluation, "sae_grid_evaluation")
 
     import pandas as pd
@@ -40,7 +40,6 @@ def command(
     from universality.saes.training.loop import Job
 
     hook = grid.hooks[0]
-    own = grid.model_dump(include={"batch_size", "learning_rate", "dead_window"})
     bridge = load_bridge(model)
     tokens = load_tokens(corpus, "validation", model, max_tokens, judging.n_documents)
     clean = document_losses(bridge, tokens, judging.batch_tokens)
@@ -48,7 +47,7 @@ def command(
     rows = []
     for one in find(grid, section.family, section.sparsity, section.expansion, hook):
         job = Job(one.sae, grid.model, hook, one.recipe, one.seed, grid.n_samples)
-        rivals = train_rivals(data, load_sae(saes / one.sae), job, training.model_copy(update=own))
+        rivals = train_rivals(data, load_sae(saes / one.sae), job, training)
         sums = reconstruct(bridge, tokens, {hook: list(rivals.values())}, judging.batch_tokens)
         judged = judge_hook(bridge, tokens, hook, sums[hook], clean, judging)
         where = {"model": grid.model, "hook": hook, "seed": one.seed}

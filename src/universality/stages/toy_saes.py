@@ -33,9 +33,7 @@ def command(
     `width` is d_sae / n_true; `reference` says whether it is the family's reference.
     """
     section = load_section(params, Toy, "toy")
-    training = load_section(params, SaeTraining, "sae_training")
-    own = ("batch_size", "learning_rate", "dead_window")
-    training = training.model_copy(update={name: getattr(section, name) for name in own})
+    training = section.in_place(load_section(params, SaeTraining, "sae_training"))
 
     import pandas as pd
 

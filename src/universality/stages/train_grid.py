@@ -22,7 +22,6 @@ def command(
     """Train every family at every sparsity, width, hook and seed."""
     section = load_section(params, SaeTraining, "sae_training")
     grid = load_section(params, SaeGrid, "sae_grids", key)
-    own = grid.model_dump(include={"batch_size", "learning_rate", "dead_window"})
 
     from universality.saes.grid import members
     from universality.saes.training.loop import Job, train_all
@@ -31,4 +30,4 @@ def command(
         Job(one.sae, grid.model, one.hook, one.recipe, one.seed, grid.n_samples)
         for one in members(grid)
     ]
-    train_all(activations, jobs, section.model_copy(update=own), checkpoints, out, log)
+    train_all(activations, jobs, grid.in_place(section), checkpoints, out, log)

@@ -17,7 +17,7 @@ from universality.saes.intervals import median, share, share_interval
 from universality.saes.study.clusters import Split, clusters, delta_bic_null, split
 from universality.saes.study.neurons import matched_directions, neuron_classes, neurons_needed, unit
 from universality.saes.weights import SaeWeights
-from universality.stats import percentile_interval
+from universality.stats import jackknife_interval, percentile_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,11 +81,8 @@ def compare_direction(
     without = [common_direction(np.delete(group, part, axis=0)) for part in parts]
     found: dict[str, float] = {"n": n}
     for name, value in common_direction(group).items():
-        left_out = np.array([row[name] for row in without])
-        error = np.sqrt((len(parts) - 1) * left_out.var())
-        found |= {
-            name: value, f"{name}_low": value - 1.96 * error, f"{name}_high": value + 1.96 * error
-        }  # fmt: skip
+        low, high = jackknife_interval(value, np.array([row[name] for row in without]))
+        found |= {name: value, f"{name}_low": low, f"{name}_high": high}
         for null, rows in draws.items():
             values = np.array([row[name] for row in rows])
             low, high = percentile_interval(values)

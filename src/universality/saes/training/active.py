@@ -38,15 +38,12 @@ class SparseActive:
         )
         return torch.from_numpy(error), torch.from_numpy(last), torch.from_numpy(dot), loss
 
-    def outer(self, weight: Tensor, vectors: Tensor, levels: np.ndarray, out: Tensor) -> None:
-        """Set `out[f]` `(d_sae, d)` to the sum of weight times vector over f's entries."""
+    def outer(
+        self, weight: Tensor, vectors: Tensor, levels: np.ndarray, out: Tensor, add: bool = False
+    ) -> None:
+        """Set `out[f]`, or add to it, the sum over its entries of weight times vector `(d,)`."""
         arrays = weight.numpy(), vectors.numpy(), levels, out.numpy()
-        kernels.outer_sums(*self.order, *arrays, False)
-
-    def add_outer(self, weight: Tensor, vectors: Tensor, levels: np.ndarray, out: Tensor) -> None:
-        """Add the same to `out`."""
-        arrays = weight.numpy(), vectors.numpy(), levels, out.numpy()
-        kernels.outer_sums(*self.order, *arrays, True)
+        kernels.outer_sums(*self.order, *arrays, add)
 
     def total(self, weight: Tensor) -> Tensor:
         """Return the sum of `weight` over each feature's entries, `(d_sae,)`."""
@@ -72,13 +69,11 @@ class DenseActive:
         loss = error.double().square().sum(1).numpy()[None]
         return error[None], error, error @ decoder.t(), loss
 
-    def outer(self, weight: Tensor, vectors: Tensor, levels: np.ndarray, out: Tensor) -> None:
+    def outer(
+        self, weight: Tensor, vectors: Tensor, levels: np.ndarray, out: Tensor, add: bool = False
+    ) -> None:
         """See `SparseActive`."""
-        torch.mm((weight * self.mask).t(), vectors[0], out=out)
-
-    def add_outer(self, weight: Tensor, vectors: Tensor, levels: np.ndarray, out: Tensor) -> None:
-        """See `SparseActive`."""
-        out.addmm_((weight * self.mask).t(), vectors[0])
+        torch.addmm(out, (weight * self.mask).t(), vectors[0], beta=float(add), out=out)
 
     def total(self, weight: Tensor) -> Tensor:
         """See `SparseActive`."""
@@ -122,13 +117,11 @@ def active_batch_topk(
     cut = np.full(width, guess, dtype=np.float32)
     index, value, count = kernels.select_above(*arrays, cut, max(1, int(count.max())))
     used = np.arange(index.shape[1]) < count[:, None]
-    # The same float32 operations as in the kernel, so that equal scores stay equal.
-    score = ((value + bias.numpy()[index]) * norm.numpy()[index])[used]
-    least = guess
-    if len(score) > n:
-        kth = np.partition(score, len(score) - n)[len(score) - n]
+    score = (value + bias.numpy()[index]) * norm.numpy()[index]
+    score[~used] = -np.inf
+    least, spare = guess, int(count.sum()) - n
+    if spare > 0:
+        kth = np.partition(score[used], spare)[spare]
         least = float(np.nextafter(kth, np.float32(-np.inf)))
-    cut = np.full(width, least, dtype=np.float32)
-    count = kernels.count_above(*arrays, cut)
-    chosen = kernels.select_above(*arrays, cut, max(1, int(count.max())))
-    return SparseActive(chosen, width), least
+        index, value, count = kernels.compress(index, value, score > least)
+    return SparseActive((index, value, count), width), least

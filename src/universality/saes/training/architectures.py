@@ -8,8 +8,13 @@ from universality.randomness import derive_seed
 
 def sae_id(hook: str, seed: int) -> str:
     """Return the id of an SAE: `blocks.3.hook_mlp_out`, seed 1 -> `l3_mlp_out_seed1`."""
+    return f"{hook_id(hook)}_seed{seed}"
+
+
+def hook_id(hook: str) -> str:
+    """Return a hook's short name: `blocks.3.hook_mlp_out` -> `l3_mlp_out`."""
     _, layer, *site = hook.split(".")
-    return f"l{layer}_{'_'.join(site).removeprefix('hook_')}_seed{seed}"
+    return f"l{layer}_{'_'.join(site).removeprefix('hook_')}"
 
 
 def new_sae(

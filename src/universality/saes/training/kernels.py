@@ -48,6 +48,28 @@ def select_above(pre, bias, scale, cut, capacity):
     return index, value, count
 
 
+@_fast
+def compress(index, value, keep):
+    """Return those entries of padded rows that are in `keep`, of the same shape, as padded rows."""
+    n, capacity = index.shape
+    count = np.zeros(n, dtype=np.int64)
+    for i in numba.prange(n):
+        c = 0
+        for m in range(capacity):
+            if keep[i, m]:
+                c += 1
+        count[i] = c
+    most = max(1, count.max())
+    chosen, kept = np.zeros((n, most), dtype=np.int32), np.zeros((n, most), dtype=np.float32)
+    for i in numba.prange(n):
+        c = 0
+        for m in range(capacity):
+            if keep[i, m]:
+                chosen[i, c], kept[i, c] = index[i, m], value[i, m]
+                c += 1
+    return chosen, kept, count
+
+
 @numba.njit(fastmath=True, cache=True)
 def _number_above(score, cut):
     c = np.float32(0)  # counting in floats lets the compiler use whole vectors

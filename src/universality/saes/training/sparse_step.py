@@ -45,6 +45,14 @@ class SparseTrainer:
         self.levels = np.array(widths, dtype=np.int64)
         self.one_level = np.array([d_sae], dtype=np.int64)
         self._pre = torch.empty(0, d_sae)
+        self._gradients = {
+            "topk": self._topk,
+            "batchtopk": self._topk,
+            "matryoshka": self._topk,
+            "standard": self._standard,
+            "jumprelu": self._jumprelu,
+            "gated": self._gated,
+        }[recipe.architecture]
 
     @property
     def n_steps(self) -> int:
@@ -64,7 +72,7 @@ class SparseTrainer:
         weights = self.weights
         centred = x - weights["b_dec"] if self.sae.cfg.apply_b_dec_to_input else x
         pre = torch.mm(centred, weights["W_enc"].t(), out=self._pre)
-        loss, fires = getattr(self, f"_{_FAMILY[self.recipe.architecture]}")(x, centred, pre)
+        loss, fires = self._gradients(x, centred, pre)
         if self.recipe.orthogonality:
             self._add_orthogonality()
         self._update()
@@ -154,7 +162,7 @@ class SparseTrainer:
         magnitude_rate = s * dot * (value > 0)
         gate_rate = s * gate_dot + penalty * active.of_feature(norm)
         self._collect(active, s * value, error, magnitude_rate * gain + gate_rate, centred)
-        active.add_outer(s * gate, gate_error, self.one_level, self.gradients["W_dec"])
+        active.outer(s * gate, gate_error, self.one_level, self.gradients["W_dec"], add=True)
         self.gradients["b_dec"] += s * gate_error[0].sum(0)
         self.gradients["b_mag"].copy_(active.total(magnitude_rate))
         self.gradients["b_gate"].copy_(active.total(gate_rate))
@@ -266,12 +274,6 @@ class SparseTrainer:
         sae.cfg.metadata.l0 = float(self.fired.sum() / self.counters[1])
         sae.cfg.metadata.num_dead_features = int(self.dead.sum())
         return sae
-
-
-_FAMILY = {
-    "topk": "topk", "batchtopk": "topk", "matryoshka": "topk",
-    "standard": "standard", "jumprelu": "jumprelu", "gated": "gated",
-}  # fmt: skip
 
 
 def _rows(tensor: Tensor) -> np.ndarray:
