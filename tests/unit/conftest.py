@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,45 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = [f"{text} {text.lower()} {index}" for index, text in enumerate(TEXTS * 8)]
     write_corpus(path, {"train": train, "validation": TEXTS}, {"kind": "test"})
     return path
+
+
+@pytest.fixture(scope="session")
+def bridge(tiny_model: Path) -> Any:
+    """The tiny model in TransformerLens, its weights enlarged so that its MLPs matter."""
+    import torch
+
+    from universality.models import load_bridge
+
+    loaded = load_bridge(tiny_model)
+    with torch.no_grad():
+        for name, weight in loaded.original_model.named_parameters():
+            weight *= 30 if "down_proj" in name else 3
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def tokens(tiny_corpus: Path, tiny_model: Path) -> Any:
+    """The tokens of the tiny corpus' validation split."""
+    from universality.corpora import load_tokens
+
+    return load_tokens(tiny_corpus, "validation", tiny_model, 64)
+
+
+@pytest.fixture(scope="session")
+def spliced(bridge: Any, tokens: Any) -> Any:
+    """The model of `bridge` on `tokens`, to be spliced at either layer."""
+    from stand_ins import HOOKS
+
+    from universality.saes.study.splicing import SplicedModel
+
+    return SplicedModel(bridge, tokens, HOOKS, 100)
+
+
+@pytest.fixture
+def outcomes(spliced: Any) -> Any:
+    """What splicing at the first layer does to the losses of `spliced`."""
+    from stand_ins import HOOKS, intervals
+
+    from universality.saes.study.splicing import Outcomes
+
+    return Outcomes(spliced, HOOKS[0], intervals(spliced.documents))

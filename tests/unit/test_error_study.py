@@ -1,6 +1,5 @@
 """Removal of features, and the whole study of an SAE's error: tables, figures, stage."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,11 +7,11 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from stand_ins import HOOKS, Signs
 
 from universality.corpora import load_tokenizer, load_tokens
 from universality.errors import InputError
 from universality.features import position_table
-from universality.models import load_bridge
 from universality.params.token_error import SaeErrors
 from universality.plots import removal as draw_removal
 from universality.plots import token_error as draw_error
@@ -20,63 +19,17 @@ from universality.plots.style import styled
 from universality.saes.study import removal
 from universality.saes.study.error_study import Texts, read_texts, study
 from universality.saes.study.splicing import (
-    Intervals,
     LinearDecoder,
-    Outcomes,
-    SplicedModel,
     encode,
 )
 from universality.stages import sae_errors
 
-HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
 VALUES = {
     "n_documents": 5, "n_removal_documents": 4, "n_fit_documents": 8, "batch_tokens": 100,
     "tail_shares": [0.05], "n_neighbours": 3, "umap_hook": 0, "umap_tokens": 60,
     "umap_neighbours": 5, "umap_min_dist": 0.05, "removed": [1, 4, 99],
     "density_thresholds": [0.4], "ridge": 1.0, "n_null": 19, "n_bootstrap": 100, "seed": 0,
 }  # fmt: skip
-
-
-class Signs:
-    """An "SAE" whose features are the positive and negative parts, its decoder `length` long."""
-
-    def __init__(self, length: float = 1.0) -> None:
-        self.length = length
-        self.cfg = SimpleNamespace(d_in=16, d_sae=32)
-
-    def encode(self, x):
-        return torch.cat([x.relu(), (-x).relu()], dim=-1)
-
-    def decode(self, features):
-        return self.length * (features[..., :16] - features[..., 16:])
-
-
-@pytest.fixture(scope="module")
-def bridge(tiny_model):
-    loaded = load_bridge(tiny_model)
-    with torch.no_grad():  # so that the MLP matters
-        for name, weight in loaded.original_model.named_parameters():
-            weight *= 30 if "down_proj" in name else 3
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def tokens(tiny_corpus, tiny_model):
-    return load_tokens(tiny_corpus, "validation", tiny_model, 64)
-
-
-@pytest.fixture(scope="module")
-def model(bridge, tokens):
-    return SplicedModel(bridge, tokens, HOOKS, 100)
-
-
-@pytest.fixture
-def outcomes(model):
-    return Outcomes(model, HOOKS[0], intervals(model.documents))
-
-
-def intervals(documents, n_bootstrap=200):
-    return Intervals(documents, n_bootstrap, np.random.default_rng(0))
 
 
 # Removal

@@ -2,54 +2,28 @@ import numpy as np
 import pytest
 import torch
 from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
+from stand_ins import Signs
 
-from universality.corpora import load_tokenizer, load_tokens
+from universality.corpora import load_tokenizer
 from universality.features import position_table, sparse_features, write_features
 from universality.io import read_sparse
-from universality.models import document_losses, load_bridge
+from universality.models import document_losses
 from universality.params.saes import SaeEvaluation
 from universality.saes.evaluation import judge_hook, reconstruct, replaced_losses
 
 HOOK = "blocks.0.hook_mlp_out"
 
 
-class Oracle:
-    """An "SAE" that reconstructs perfectly: features are positive and negative parts."""
-
-    class cfg:
-        d_in, d_sae = 16, 32
-
-    def encode(self, x):
-        return torch.cat([x.relu(), (-x).relu()], dim=-1)
-
-    def decode(self, features):
-        return features[..., :16] - features[..., 16:]
-
-
-class Blind(Oracle):
+class Blind(Signs):
     """An "SAE" whose features never fire: the zero ablation."""
 
     def encode(self, x):
         return torch.zeros(*x.shape[:-1], 32)
 
 
-@pytest.fixture(scope="module")
-def bridge(tiny_model):
-    loaded = load_bridge(tiny_model)
-    with torch.no_grad():  # so that the MLP matters
-        for name, weight in loaded.original_model.named_parameters():
-            weight *= 30 if "down_proj" in name else 3
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def tokens(tiny_corpus, tiny_model):
-    return load_tokens(tiny_corpus, "validation", tiny_model, 64)
-
-
 def test_oracle_and_blind_sae_are_the_ends_of_the_scale(bridge, tokens):
     params = SaeEvaluation(n_documents=5, batch_tokens=100, n_bootstrap=100, seed=0)
-    sums = reconstruct(bridge, tokens, {HOOK: [Oracle(), Blind()]}, 100)[HOOK]
+    sums = reconstruct(bridge, tokens, {HOOK: [Signs(), Blind()]}, 100)[HOOK]
     clean = document_losses(bridge, tokens, 100)
     oracle, blind = judge_hook(bridge, tokens, HOOK, sums, clean, params)
     assert oracle["explained_variance"] == pytest.approx(1)
@@ -105,7 +79,7 @@ def test_bos_is_left_alone_and_hooks_are_removed(bridge, tokens):
 
 
 def test_features_round_trip_in_document_order(bridge, tokens, tiny_model, tmp_path):
-    place, matrices = sparse_features(bridge, tokens, {"l0": (HOOK, Oracle())}, 64, True)
+    place, matrices = sparse_features(bridge, tokens, {"l0": (HOOK, Signs())}, 64, True)
     table = position_table(tokens, place, load_tokenizer(tiny_model)[0])
     write_features(tmp_path, table, matrices)
     stored = read_sparse(tmp_path / "l0.safetensors")
@@ -116,5 +90,5 @@ def test_features_round_trip_in_document_order(bridge, tokens, tiny_model, tmp_p
     ids = tokens.ids[tokens.bounds[2] : tokens.bounds[3]].astype(np.int64)
     with torch.inference_mode():
         x = bridge.run_with_cache(torch.from_numpy(ids)[None])[1][HOOK]
-        expected = Oracle().encode(x)[0, 5].numpy()
+        expected = Signs().encode(x)[0, 5].numpy()
     np.testing.assert_allclose(stored[row].toarray()[0], expected, rtol=1e-3, atol=1e-4)

@@ -1,20 +1,14 @@
 """Norms of reconstructions, fitted scales, residual SAEs and orthogonality."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from stand_ins import Signs, intervals
 
 from universality.saes.evaluation import Reconstruction
 from universality.saes.study import remedies, scales
-from universality.saes.study.splicing import Intervals, LinearDecoder
-
-
-def intervals(documents, n_bootstrap=200):
-    return Intervals(documents, n_bootstrap, np.random.default_rng(0))
-
+from universality.saes.study.splicing import LinearDecoder
 
 # Norms and scales
 
@@ -94,20 +88,6 @@ def test_scaled_columns():
 
 
 # Remedies
-
-
-class Signs:
-    """An "SAE" whose features are the positive and negative parts, its decoder `length` long."""
-
-    def __init__(self, length: float) -> None:
-        self.length = length
-        self.cfg = SimpleNamespace(d_in=16, d_sae=32)
-
-    def encode(self, x):
-        return torch.cat([x.relu(), (-x).relu()], dim=-1)
-
-    def decode(self, features):
-        return self.length * (features[..., :16] - features[..., 16:])
 
 
 def test_residual_pair_adds_both_reconstructions():

@@ -1,99 +1,51 @@
 """Spliced losses, and the statistics of per-token errors."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from stand_ins import HOOKS, Signs, intervals
 
-from universality.corpora import load_tokens
 from universality.errors import InputError
-from universality.models import document_losses, load_bridge
+from universality.models import document_losses
 from universality.saes.evaluation import replaced_losses
 from universality.saes.study import neighbourhoods, token_error
 from universality.saes.study.splicing import (
-    Intervals,
     LinearDecoder,
-    Outcomes,
     SplicedModel,
     encode,
 )
 
-HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
-
-
-class Signs:
-    """An "SAE" whose features are the positive and negative parts, its decoder `length` long."""
-
-    def __init__(self, length: float = 1.0) -> None:
-        self.length = length
-        self.cfg = SimpleNamespace(d_in=16, d_sae=32)
-
-    def encode(self, x):
-        return torch.cat([x.relu(), (-x).relu()], dim=-1)
-
-    def decode(self, features):
-        return self.length * (features[..., :16] - features[..., 16:])
-
-
-@pytest.fixture(scope="module")
-def bridge(tiny_model):
-    loaded = load_bridge(tiny_model)
-    with torch.no_grad():  # so that the MLP matters
-        for name, weight in loaded.original_model.named_parameters():
-            weight *= 30 if "down_proj" in name else 3
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def tokens(tiny_corpus, tiny_model):
-    return load_tokens(tiny_corpus, "validation", tiny_model, 64)
-
-
-@pytest.fixture(scope="module")
-def model(bridge, tokens):
-    return SplicedModel(bridge, tokens, HOOKS, 100)
-
-
-@pytest.fixture
-def outcomes(model):
-    return Outcomes(model, HOOKS[0], intervals(model.documents))
-
-
-def intervals(documents, n_bootstrap=200):
-    return Intervals(documents, n_bootstrap, np.random.default_rng(0))
-
-
 # Splicing
 
 
-def test_losses_are_those_of_each_token(model, bridge, tokens):
+def test_losses_are_those_of_each_token(spliced, bridge, tokens):
     bounds = tokens.bounds
-    assert len(model.place) == len(tokens.ids) - 2 * tokens.n_documents
+    assert len(spliced.place) == len(tokens.ids) - 2 * tokens.n_documents
     for document in (0, 3):
         ids = torch.from_numpy(tokens.ids[bounds[document] : bounds[document + 1]].astype(np.int64))
         with torch.inference_mode():
             log_p = bridge(ids[None]).log_softmax(-1)[0]
         expected = -log_p[torch.arange(1, len(ids) - 1), ids[2:]].numpy()
-        mine = model.documents == document
-        np.testing.assert_allclose(model.clean[mine], expected, rtol=1e-4)
-        assert np.array_equal(model.place[mine] - bounds[document], np.arange(1, len(ids) - 1))
+        mine = spliced.documents == document
+        np.testing.assert_allclose(spliced.clean[mine], expected, rtol=1e-4)
+        assert np.array_equal(spliced.place[mine] - bounds[document], np.arange(1, len(ids) - 1))
 
 
-def test_splicing_agrees_with_the_evaluation(model, bridge, tokens):
-    x = model.activations[HOOKS[1]]
-    np.testing.assert_allclose(model.losses(HOOKS[1], x), model.clean, rtol=1e-4, atol=1e-5)
-    spliced = model.losses(HOOKS[1], -2 * x)
+def test_splicing_agrees_with_the_evaluation(spliced, bridge, tokens):
+    x = spliced.activations[HOOKS[1]]
+    np.testing.assert_allclose(spliced.losses(HOOKS[1], x), spliced.clean, rtol=1e-4, atol=1e-5)
+    replaced = spliced.losses(HOOKS[1], -2 * x)
     clean, _ = document_losses(bridge, tokens, 100)
     # The evaluation also counts the prediction at BOS, which nothing changes.
-    at_bos = clean - np.bincount(model.documents, weights=model.clean)
+    at_bos = clean - np.bincount(spliced.documents, weights=spliced.clean)
     expected = replaced_losses(bridge, tokens, HOOKS[1], lambda value: -2 * value, 100)
     np.testing.assert_allclose(
-        np.bincount(model.documents, weights=spliced) + at_bos, expected, rtol=1e-4
+        np.bincount(spliced.documents, weights=replaced) + at_bos, expected, rtol=1e-4
     )
-    assert np.abs(spliced - model.clean).max() > 0.01
-    np.testing.assert_allclose(model.losses(), model.clean)  # the hooks are gone
+    assert np.abs(replaced - spliced.clean).max() > 0.01
+    np.testing.assert_allclose(spliced.losses(), spliced.clean)  # the hooks are gone
 
 
 def test_outcomes_at_both_ends(outcomes):
