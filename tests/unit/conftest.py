@@ -49,6 +49,22 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def rng() -> Any:
+    """A fresh random generator for each test, always of the same seed."""
+    import numpy as np
+
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def plain_bridge(tiny_model: Path) -> Any:
+    """The tiny model in TransformerLens, as it is; `bridge` is the one with enlarged weights."""
+    from universality.models import load_bridge
+
+    return load_bridge(tiny_model)
+
+
 @pytest.fixture(scope="session")
 def bridge(tiny_model: Path) -> Any:
     """The tiny model in TransformerLens, its weights enlarged so that its MLPs matter."""

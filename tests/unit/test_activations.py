@@ -21,12 +21,8 @@ HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]
 
 
 @pytest.fixture(scope="module")
-def bridge(tiny_model):
-    return load_bridge(tiny_model)
-
-
-@pytest.fixture(scope="module")
 def tokens(tiny_corpus, tiny_model):
+    """The tokens of the train split: more documents than in the validation split."""
     return load_tokens(tiny_corpus, "train", tiny_model, 64)
 
 
@@ -38,8 +34,8 @@ def _params(**changes) -> Activations:
     return Activations(**(values | changes))
 
 
-def test_cache_holds_every_position_of_every_hook_once(bridge, tokens, tmp_path):
-    write_cache(tmp_path, bridge, tokens, HOOKS, _params())
+def test_cache_holds_every_position_of_every_hook_once(plain_bridge, tokens, tmp_path):
+    write_cache(tmp_path, plain_bridge, tokens, HOOKS, _params())
     document, position = np.load(tmp_path / "document.npy"), np.load(tmp_path / "position.npy")
     assert len(document) == (~tokens.special).sum()
     assert len(set(zip(document.tolist(), position.tolist(), strict=True))) == len(document)
@@ -48,7 +44,7 @@ def test_cache_holds_every_position_of_every_hook_once(bridge, tokens, tmp_path)
         first = tokens.bounds[document[row]]
         ids = torch.from_numpy(tokens.ids[first : tokens.bounds[document[row] + 1]]).long()
         with torch.inference_mode():
-            cache = bridge.run_with_cache(ids[None])[1]
+            cache = plain_bridge.run_with_cache(ids[None])[1]
         for hook in HOOKS:
             stored = open_activations(tmp_path, hook)[row].astype(np.float32)
             expected = cache[hook][0, position[row]].numpy()
@@ -60,14 +56,14 @@ def test_cache_holds_every_position_of_every_hook_once(bridge, tokens, tmp_path)
     )
 
 
-def test_special_tokens_can_be_kept(bridge, tokens, tmp_path):
-    write_cache(tmp_path, bridge, tokens, HOOKS[:1], _params(mask_special=False))
+def test_special_tokens_can_be_kept(plain_bridge, tokens, tmp_path):
+    write_cache(tmp_path, plain_bridge, tokens, HOOKS[:1], _params(mask_special=False))
     assert (np.load(tmp_path / "position.npy") == 0).sum() == tokens.n_documents
 
 
-def test_unknown_hook_names_those_there_are(bridge, tokens):
+def test_unknown_hook_names_those_there_are(plain_bridge, tokens):
     with pytest.raises(InputError, match=r"no hook 'blocks\.9\.hook_mlp_out'.*hook_mlp_out"):
-        next(collect(bridge, tokens, ["blocks.9.hook_mlp_out"], 100, True))
+        next(collect(plain_bridge, tokens, ["blocks.9.hook_mlp_out"], 100, True))
 
 
 def test_nan_names_hook_and_document(tiny_model, tokens):

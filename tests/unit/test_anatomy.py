@@ -19,11 +19,6 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def test_geometry_by_hand():
     encoder = np.array([[3.0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 2]])
     decoder = np.array([[2.0, 0, 0, 0], [0, 0, 0.5, 0], [0, 0, 1, 0]])

@@ -6,11 +6,6 @@ from universality.saes.intervals import mean_over_seeds, median, share_interval
 from universality.saes.study.clusters import _modes, clusters, delta_bic_null, split
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def _two_clusters(rng):
     return np.concatenate([rng.normal(-5, 0.3, 60), rng.normal(-2, 0.4, 1140)])[:, None]
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from dashboard_section import HOOK, SECTION
 
 from universality.errors import InputError
 from universality.params.base import validate
@@ -20,16 +21,9 @@ from universality.saes.pages.dashboard import (
 )
 from universality.saes.pages.dashboard_content import decoder_logits, nearest, token_name
 
-HOOK = "blocks.1.hook_mlp_out"
-
 
 def _params(**changes) -> Dashboard:
-    values = {
-        "model": "tiny", "sae": "l1_mlp_out_seed0", "n_by_density": 0, "n_random": 0, "listed": [0],
-        "n_top": 3, "n_intervals": 2, "n_per_interval": 2, "context": 2, "n_logits": 4,
-        "n_nearest": 2, "n_null": 20, "n_bootstrap": 200, "seed": 0,
-    }  # fmt: skip
-    return validate(Dashboard, values | changes, "dashboards.x")
+    return validate(Dashboard, SECTION | changes, "dashboards.x")
 
 
 def _table(rows: list[tuple[int, int, int, int, int, str]]) -> pd.DataFrame:
@@ -216,31 +210,24 @@ class _Finite(torch.nn.Module):
         return x.nan_to_num(self.value)
 
 
-@pytest.fixture(scope="module")
-def bridge(tiny_model):
-    from universality.models import load_bridge
-
-    return load_bridge(tiny_model)
-
-
-def test_logits_find_the_planted_token(bridge):
-    unembedding = bridge.original_model.lm_head.weight.detach().numpy()
+def test_logits_find_the_planted_token(plain_bridge):
+    unembedding = plain_bridge.original_model.lm_head.weight.detach().numpy()
     rows = unembedding[[17, 250]]
     for hook in (HOOK, "blocks.0.hook_resid_post", "blocks.1.mlp.hook_out"):
-        logits = decoder_logits(bridge, rows, hook)
+        logits = decoder_logits(plain_bridge, rows, hook)
         assert logits is not None
         assert logits.argmax(1).tolist() == [17, 250]
         assert logits.mean(1) == pytest.approx([0, 0], abs=1e-5)
-        doubled = decoder_logits(bridge, 2 * rows, hook)  # the scale of a row says nothing
+        doubled = decoder_logits(plain_bridge, 2 * rows, hook)  # the scale of a row says nothing
         assert doubled == pytest.approx(logits, abs=1e-4)
 
 
-def test_logits_of_neurons_go_through_their_output_matrix(bridge):
-    matrix = bridge.original_model.model.layers[1].mlp.down_proj.weight.detach().numpy()
+def test_logits_of_neurons_go_through_their_output_matrix(plain_bridge):
+    matrix = plain_bridge.original_model.model.layers[1].mlp.down_proj.weight.detach().numpy()
     neurons = np.eye(24)[[3, 20]]
-    logits = decoder_logits(bridge, neurons, "blocks.1.mlp.hook_post")
-    assert logits == pytest.approx(decoder_logits(bridge, matrix.T[[3, 20]], HOOK), abs=1e-4)
-    assert decoder_logits(bridge, np.eye(16), "blocks.1.attn.hook_z") is None
+    logits = decoder_logits(plain_bridge, neurons, "blocks.1.mlp.hook_post")
+    assert logits == pytest.approx(decoder_logits(plain_bridge, matrix.T[[3, 20]], HOOK), abs=1e-4)
+    assert decoder_logits(plain_bridge, np.eye(16), "blocks.1.attn.hook_z") is None
 
 
 def test_nearest_features():

@@ -7,17 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dashboard_section import HOOK, SECTION
 
 from universality.errors import InputError
 from universality.io import read_table, write_arrays, write_json, write_sparse, write_table
 from universality.saes.pages.dashboard_page import bars, number, spaced
 
-HOOK = "blocks.1.hook_mlp_out"
-SECTION = {
-    "model": "tiny", "sae": "l1_mlp_out_seed0", "n_by_density": 0, "n_random": 0, "listed": [0],
-    "n_top": 3, "n_intervals": 2, "n_per_interval": 2, "context": 2, "n_logits": 4,
-    "n_nearest": 2, "n_null": 20, "n_bootstrap": 200, "seed": 0,
-}  # fmt: skip
 TEXT = '</p><img src=x onerror=alert(1)> &amp; "it\'s"\n\x07<b>'
 N_DOCUMENTS, PLANTED = 6, 60
 

@@ -7,7 +7,8 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from converted import load, logits_of
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from universality.errors import InputError
 from universality.sources.gguf import PRE_TOKENIZERS
@@ -107,16 +108,6 @@ def llama_cpp_tensors(model: Any) -> dict[str, np.ndarray]:
                 weight = interleaved(weight, heads)
             tensors[f"blk.{layer}.{short}.weight"] = weight
     return tensors
-
-
-def load(directory: Path) -> tuple[Any, Any]:
-    model = AutoModelForCausalLM.from_pretrained(directory)
-    return model.eval(), AutoTokenizer.from_pretrained(directory)
-
-
-def logits_of(model: Any, ids: list[int]) -> np.ndarray:
-    with torch.inference_mode():
-        return model(torch.tensor([ids])).logits[0].numpy()
 
 
 def test_weights_and_config_survive(tmp_path: Path) -> None:

@@ -3,12 +3,12 @@ import struct
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from converted import load, logits_of
+from transformers import AutoTokenizer
 
 from universality.errors import InputError
 from universality.sources.llama2c import half_split, read_checkpoint
@@ -53,16 +53,6 @@ def write_pieces(path: Path, pieces: list[tuple[str, float]]) -> Path:
 def small(tmp_path: Path) -> tuple[Path, Path]:
     weights = write_checkpoint(tmp_path / "weights", GROUPED_UNTIED)
     return weights, write_pieces(tmp_path / "tokenizer", PIECES)
-
-
-def load(directory: Path) -> tuple[Any, Any]:
-    model = AutoModelForCausalLM.from_pretrained(directory)
-    return model.eval(), AutoTokenizer.from_pretrained(directory)
-
-
-def logits_of(model: Any, ids: list[int]) -> np.ndarray:
-    with torch.inference_mode():
-        return model(torch.tensor([ids])).logits[0].numpy()
 
 
 def reference_logits(path: Path, ids: list[int]) -> np.ndarray:

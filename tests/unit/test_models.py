@@ -4,7 +4,7 @@ import torch
 
 from universality.corpora import Tokens, load_tokens
 from universality.errors import InputError
-from universality.models import document_losses, load_bridge, new_model, train, train_tokenizer
+from universality.models import document_losses, new_model, train, train_tokenizer
 from universality.ngrams import bigram_losses, unigram_losses
 
 
@@ -16,14 +16,12 @@ def _tokens(documents: list[list[int]]) -> Tokens:
     return Tokens(ids, zero, zero, zero.astype(bool), np.arange(len(documents)), bounds)
 
 
-def test_document_losses_are_those_of_each_document_alone(tiny_model, tiny_corpus):
-    bridge = load_bridge(tiny_model)
-    tokens = load_tokens(tiny_corpus, "validation", tiny_model, 64)
-    sums, counts = document_losses(bridge, tokens, 128)
+def test_document_losses_are_those_of_each_document_alone(plain_bridge, tokens):
+    sums, counts = document_losses(plain_bridge, tokens, 128)
     for index in range(tokens.n_documents):
         ids = torch.from_numpy(tokens.ids[tokens.bounds[index] : tokens.bounds[index + 1]]).long()
         with torch.inference_mode():
-            logits = bridge.original_model(ids[None]).logits[0].double()
+            logits = plain_bridge.original_model(ids[None]).logits[0].double()
         expected = -logits.log_softmax(-1)[torch.arange(len(ids) - 1), ids[1:]].sum()
         assert sums[index] == pytest.approx(float(expected), rel=1e-4)
         assert counts[index] == len(ids) - 1

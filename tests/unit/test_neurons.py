@@ -16,11 +16,6 @@ from universality.saes.study.neurons import (
 from universality.saes.weights import mlp_output
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def test_matched_directions_have_the_second_moment(rng):
     rows = unit(rng.normal(size=(500, 3)) * [3, 1, 0.2])
     drawn = matched_directions(rows, 20_000, rng)
@@ -130,11 +125,9 @@ def test_documents_make_the_interval(rng):
     assert width[0] > 2 * width[1]
 
 
-def test_mlp_output_is_what_the_neurons_write(tiny_model):
-    from universality.models import load_bridge
-
+def test_mlp_output_is_what_the_neurons_write(tiny_model, plain_bridge):
     with torch.inference_mode():
-        cache = load_bridge(tiny_model).run_with_cache(torch.tensor([[0, 5, 70, 9]]))[1]
+        cache = plain_bridge.run_with_cache(torch.tensor([[0, 5, 70, 9]]))[1]
     for layer in (0, 1):
         hidden = cache[f"blocks.{layer}.mlp.hook_post"].numpy()
         written = hidden @ mlp_output(tiny_model, layer, 16)

@@ -27,11 +27,6 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def _sweep(rng, widths=(4, 8), seeds=(0, 1, 2)) -> Any:
     """Dictionaries of random directions, all of whose features fire."""
     return {

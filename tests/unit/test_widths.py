@@ -34,11 +34,6 @@ class Linear:
         return features @ self.rows + self.offset
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def _between(a, b, cosine, d=64):
     """A unit vector with the given cosine with axis `a`, the rest along axis `b`."""
     row = np.zeros(d)
