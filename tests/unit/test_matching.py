@@ -1,3 +1,4 @@
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +10,10 @@ from universality.errors import InputError
 from universality.headlines import matching_metrics
 from universality.io import write_sparse, write_table
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.correlation import best_matches, best_r_under_shifts, moments
 from universality.matching.files import find_saes, match_directories
+from universality.matching.moments import moments
+from universality.matching.partners import Matcher, all_scores, best_matches
+from universality.matching.sparse_file import open_sparse
 from universality.matching.study import match_layers
 from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
 from universality.params.matching import Matching, Pair
@@ -35,7 +38,7 @@ def test_agrees_with_corrcoef_in_both_directions(seed, n, d_a, d_b):
     rng = np.random.default_rng(seed)
     a, b = random_sparse(rng, n, d_a), random_sparse(rng, n, d_b, 0.4)
     expected = reference(a, b)
-    found = best_matches(a, b, k=10, block_features=3)
+    found = best_matches(a, b, 10)
     for matches, r in zip(found, (expected, expected.T), strict=True):
         for feature, row in enumerate(r):
             defined = np.flatnonzero(np.isfinite(row))
@@ -73,22 +76,100 @@ def test_planted_partners_are_found_under_permutation():
 def test_directions_are_each_other_swapped():
     rng = np.random.default_rng(1)
     a, b = random_sparse(rng, 300, 30), random_sparse(rng, 300, 17)
-    forward, backward = best_matches(a, b, block_features=7)
-    swapped_forward, swapped_backward = best_matches(b, a, block_features=5)
+    forward, backward = best_matches(a, b)
+    swapped_forward, swapped_backward = best_matches(b, a)
     np.testing.assert_array_equal(forward.partner, swapped_backward.partner)
     np.testing.assert_array_equal(backward.partner, swapped_forward.partner)
     np.testing.assert_allclose(backward.r, swapped_forward.r, atol=1e-12)
 
 
-@pytest.mark.parametrize("block_features", [1, 7, 29])
-def test_blocks_change_nothing(block_features):
+def same(one, other):
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine.partner, theirs.partner)
+        np.testing.assert_array_equal(mine.r, theirs.r)
+
+
+def test_neither_blocks_nor_threads_nor_files_change_anything(tmp_path):
     rng = np.random.default_rng(2)
     a, b = random_sparse(rng, 400, 30), random_sparse(rng, 400, 50)
-    whole = best_matches(a, b, k=3, block_features=30)
-    blocked = best_matches(a, b, k=3, block_features=block_features)
-    for one, other in zip(whole, blocked, strict=True):
-        np.testing.assert_array_equal(one.partner, other.partner)
-        np.testing.assert_array_equal(one.r, other.r)
+    b = sp.csr_matrix(b.toarray()[:, [*range(49), 7]])  # a tie
+    whole = best_matches(a, b, 3)
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path, matrix in zip(paths, (a, b), strict=True):
+        write_sparse(path, matrix)
+    for memory_mb in (0.001, 0.01):
+        matcher = Matcher(open_sparse(paths[0]), open_sparse(paths[1]), memory_mb=memory_mb)
+        assert min(len(matcher.a.blocks), len(matcher.b.blocks)) > 1
+        same(matcher.partners(3), whole)
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        same(best_matches(a, b, 3), whole)
+    finally:
+        numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("measure", ["pearson", "cosine", "jaccard"])
+def test_measures_by_their_plain_formulas(measure):
+    rng = np.random.default_rng(14)
+    a, b = random_sparse(rng, 300, 9), random_sparse(rng, 300, 400, 0.3)
+    b = sp.csr_matrix(b.toarray() * (np.arange(400) != 3))
+    b.data[:20] = 0  # zeros that are stored are not firings
+    x, y = a.toarray().astype(np.float64), b.toarray().astype(np.float64)
+    if measure == "cosine":
+        expected = x.T @ y / np.outer(np.linalg.norm(x, axis=0), np.linalg.norm(y, axis=0) + 1e-99)
+    elif measure == "jaccard":
+        both = (x != 0).T.astype(float) @ (y != 0)
+        expected = both / ((x != 0).sum(0)[:, None] + (y != 0).sum(0) - both)
+    else:
+        expected = np.nan_to_num(reference(a, b))
+    expected[:, 3] = -2
+    forward, backward = best_matches(a, b, 5, measure)
+    for matches, scores in ((forward, expected), (backward, np.delete(expected, 3, axis=1).T)):
+        found = np.delete(matches.r, 3, axis=0) if matches is backward else matches.r
+        np.testing.assert_allclose(found, -np.sort(-scores, axis=1)[:, :5], atol=1e-9)
+    assert not backward.found[3].any()
+    full = all_scores(a, b, measure)
+    assert np.isnan(full[:, 3]).all()
+    np.testing.assert_allclose(np.delete(full - expected, 3, axis=1), 0, atol=1e-9)
+
+
+def test_a_killed_matching_goes_on_where_it_was(tmp_path, monkeypatch):
+    rng = np.random.default_rng(15)
+    a, b = random_sparse(rng, 300, 30), random_sparse(rng, 300, 20)
+    state = tmp_path / "state.safetensors"
+    scanned = []
+    scan = Matcher._scan
+
+    def killed(self, one, other, *rest):
+        if len(scanned) == 3:
+            raise KeyboardInterrupt
+        scanned.append((one, other))
+        scan(self, one, other, *rest)
+
+    monkeypatch.setattr(Matcher, "_scan", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Matcher(a, b, memory_mb=0.003).partners(2, checkpoint=state)
+    again = []
+    monkeypatch.setattr(
+        Matcher, "_scan", lambda self, *rest: (again.append(rest[:2]), scan(self, *rest))
+    )
+    with pytest.raises(InputError, match="another matching"):
+        Matcher(a, b, memory_mb=0.003).partners(3, checkpoint=state)
+    matcher = Matcher(a, b, memory_mb=0.003)
+    found = matcher.partners(2, checkpoint=state)
+    assert again
+    assert not set(map(str, again)) & set(map(str, scanned))
+    assert len(again) + 3 == len(matcher.a.blocks) * len(matcher.b.blocks)
+    assert not state.exists()
+    same(found, best_matches(a, b, 2))
+
+
+def test_infinite_activations_are_an_error():
+    a = random_sparse(np.random.default_rng(16), 30, 3)
+    a.data[0] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        best_matches(a, a)
 
 
 def test_constant_features_have_no_partner_and_are_none():
@@ -96,7 +177,7 @@ def test_constant_features_have_no_partner_and_are_none():
     a = random_sparse(rng, 50, 4).toarray()
     a[:, 1] = 0
     a[:, 2] = 0.1
-    forward, backward = best_matches(sp.csr_matrix(a), sp.csr_matrix(a), block_features=2)
+    forward, backward = best_matches(sp.csr_matrix(a), sp.csr_matrix(a))
     for matches in (forward, backward):
         assert matches.found[:, 0].tolist() == [True, False, False, True]
         assert matches.partner[:, 0].tolist() == [0, -1, -1, 3]
@@ -107,7 +188,7 @@ def test_self_match_is_excluded():
     a = random_sparse(np.random.default_rng(4), 200, 12)
     expected = reference(a, a)
     np.fill_diagonal(expected, -2)
-    for matches in best_matches(a, a, exclude_self=True, block_features=5):
+    for matches in best_matches(a, a, exclude_self=True):
         np.testing.assert_array_equal(matches.partner[:, 0], expected.argmax(axis=1))
         np.testing.assert_allclose(matches.r[:, 0], expected.max(axis=1), atol=1e-9)
     assert (best_matches(a, a)[0].partner[:, 0] == np.arange(12)).all()
@@ -117,7 +198,7 @@ def test_shifts_are_rolled_rows():
     rng = np.random.default_rng(5)
     a, b = random_sparse(rng, 90, 9), random_sparse(rng, 90, 11)
     offsets = np.array([0, 1, 40, 89])
-    found = best_r_under_shifts(a, b, offsets, block_features=4)
+    found = Matcher(a, b).best_under_shifts(offsets)
     for offset, r in zip(offsets, found, strict=True):
         rolled = sp.csr_matrix(np.roll(b.toarray(), offset, axis=0))
         np.testing.assert_allclose(r, best_matches(a, rolled)[0].r[:, 0], atol=1e-12)
@@ -128,7 +209,7 @@ def test_null_of_independent_features_is_the_largest_of_normals():
     rng = np.random.default_rng(6)
     n, d = 4000, 300
     a, b = random_sparse(rng, n, 50, 0.3), random_sparse(rng, n, d, 0.3)
-    null = best_r_under_shifts(a, b, np.array([700, 1500, 2200]))
+    null = Matcher(a, b).best_under_shifts(np.array([700, 1500, 2200]))
     expected = np.median(rng.normal(size=(2000, d)).max(axis=1)) / np.sqrt(n)
     assert np.median(null) == pytest.approx(expected, rel=0.1)
 
@@ -234,7 +315,7 @@ def test_scatter_holds_every_position_where_either_fires():
 
 
 SETTINGS = Matching(
-    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, block_features=8, threshold=0.7, seed=0
+    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, memory_mb=64, threshold=0.7, seed=0
 )
 PAIR = Pair(a="one", b="two", a_seed=0, b_seed=0)
 

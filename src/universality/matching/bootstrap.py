@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from universality.matching.correlation import Sparse
+from universality.matching.moments import Sparse
 
 
 @dataclass(frozen=True)

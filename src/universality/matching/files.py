@@ -10,7 +10,7 @@ import pandas as pd
 from universality.alignment import Alignment, align
 from universality.errors import InputError
 from universality.io import read_sparse, read_table
-from universality.matching.correlation import Sparse
+from universality.matching.moments import Sparse
 from universality.matching.study import LayerMatch, match_layers
 from universality.matching.tables import (
     backward_table,
@@ -107,7 +107,7 @@ def match_directories(
                     offsets=offsets,
                     weights=weights,
                     min_count=settings.min_count,
-                    block_features=settings.block_features,
+                    memory_mb=settings.memory_mb,
                     exclude_self=path_a.resolve() == path_b.resolve(),
                 )
                 _require_alive(match, path_a, path_b, settings.min_count)

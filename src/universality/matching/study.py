@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.correlation import Sparse, best_matches, best_r_under_shifts, moments
+from universality.matching.moments import Sparse, moments
+from universality.matching.partners import Matcher
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def match_layers(
     offsets: np.ndarray,
     weights: np.ndarray,
     min_count: int,
-    block_features: int = 512,
+    memory_mb: float = 1024,
     exclude_self: bool = False,
 ) -> LayerMatch:
     """Match features `(n, d_a)` with `(n, d_b)` over the same n positions, in both directions.
@@ -68,13 +69,13 @@ def match_layers(
     if exclude_self and not np.array_equal(kept_a, kept_b):
         raise ValueError("exclude_self needs A and B to be the same features")
     used_a, used_b = a[:, alive_a], b[:, alive_b]
-    options = {"block_features": block_features, "exclude_self": exclude_self}
     partner, r = np.full(a.shape[1], -1), np.zeros(a.shape[1])
     partner_backward, r_backward = np.full(b.shape[1], -1), np.zeros(b.shape[1])
     null_r = np.zeros((len(offsets), a.shape[1]))
     bootstrap_r = np.zeros((len(weights), len(alive_a)), dtype=np.float32)
     if len(alive_a) and len(alive_b):
-        forward, backward = best_matches(used_a, used_b, **options)
+        matcher = Matcher(used_a, used_b, exclude_self=exclude_self, memory_mb=memory_mb)
+        forward, backward = matcher.partners()
         found, best = forward.found[:, 0], forward.partner[:, 0]
         partner[alive_a] = np.where(found, alive_b[best], -1)
         r[alive_a] = forward.r[:, 0]
@@ -84,7 +85,7 @@ def match_layers(
         r_backward[alive_b] = backward.r[:, 0]
         sums = document_sums(used_a[:, found], used_b[:, best[found]], documents)
         bootstrap_r[:, found] = resampled_r(sums, weights)
-        null_r[:, alive_a] = best_r_under_shifts(used_a, used_b, offsets, **options)
+        null_r[:, alive_a] = matcher.best_under_shifts(offsets)
     return LayerMatch(
         *layers,
         kept_a,

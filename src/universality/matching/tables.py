@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from universality.matching.correlation import Sparse
+from universality.matching.moments import Sparse
 from universality.matching.study import LayerMatch
 from universality.nulls import permutation_p
 from universality.stats import percentile_interval

@@ -25,6 +25,6 @@ class Matching(Section):
     n_scatter: Annotated[
         int, Field(ge=1, description="feature pairs in the scatter figure, from best to typical")
     ]
-    block_features: Annotated[int, Field(ge=1, description="features of A in memory at a time")]
+    memory_mb: Annotated[float, Field(gt=0, description="for blocks of features, beside the files")]
     threshold: Annotated[float, Field(gt=0, lt=1, description="correlation of a shared feature")]
     seed: Annotated[int, Field(ge=0, description="of the null and of the bootstrap")]
