@@ -48,6 +48,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/sampling.py data/models/stories15m
 	@$(BIN)/python benchmarks/sae_steps.py --activations data/activations/stories15m
 	@$(BIN)/python benchmarks/sae_training.py --model data/models/stories15m --corpus data/corpora/stories
+	@$(BIN)/python benchmarks/matching.py --large
 
 lint: $(READY)
 	@$(BIN)/ruff check .

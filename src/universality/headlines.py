@@ -35,7 +35,10 @@ def all_sae_metrics(tables: Path) -> Metrics:
 
 
 def matching_metrics(directory: Path) -> Metrics:
-    """Return the headlines of every pair; ids say where the layer of B was searched for."""
+    """Return the headlines of every pair; ids say where the layer of B was searched for.
+
+    Ways of pairing (`_paired_`) are pooled over the layers of A, each with its best layer of B.
+    """
     metrics = dict(BRICKEN_2023)
     for path in table_paths(directory, "*/headline.parquet"):
         for row in _rows(path):
@@ -47,6 +50,9 @@ def matching_metrics(directory: Path) -> Metrics:
                 metrics[f"{path.parent.name}_{how}"] = row
             elif not same:
                 metrics[f"{path.parent.name}_layer_{layer_a}_{how}"] = row | {"layer_b": layer_b}
+        for row in _rows(path.with_name("pairings.parquet")):
+            if row["layer_a"] < 0:
+                metrics[f"{path.parent.name}_paired_{row['pairing']}"] = _numbers(row)
     return metrics
 
 

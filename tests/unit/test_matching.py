@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from universality.errors import InputError
 from universality.headlines import matching_metrics
 from universality.io import write_sparse, write_table
+from universality.matching import pairings
 from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.files import find_saes, match_directories
 from universality.matching.moments import moments
-from universality.matching.partners import Matcher, all_scores, best_matches
+from universality.matching.partners import Matcher, Matches, best_matches
 from universality.matching.sparse_file import open_sparse
 from universality.matching.study import match_layers
 from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
@@ -129,7 +130,7 @@ def test_measures_by_their_plain_formulas(measure):
         found = np.delete(matches.r, 3, axis=0) if matches is backward else matches.r
         np.testing.assert_allclose(found, -np.sort(-scores, axis=1)[:, :5], atol=1e-9)
     assert not backward.found[3].any()
-    full = all_scores(a, b, measure)
+    full = Matcher(a, b, measure, memory_mb=0.01).all_scores()
     assert np.isnan(full[:, 3]).all()
     np.testing.assert_allclose(np.delete(full - expected, 3, axis=1), 0, atol=1e-9)
 
@@ -314,6 +315,56 @@ def test_scatter_holds_every_position_where_either_fires():
         np.testing.assert_array_equal(points[["a", "b"]], pair[pair.any(axis=1)])
 
 
+def by_hand(scores):
+    """Return the matches of both sides from all scores."""
+    return tuple(
+        Matches(r.argmax(1)[:, None], r.max(1)[:, None], np.ones((len(r), 1), dtype=bool))
+        for r in (scores, scores.T)
+    )
+
+
+def pairs_of(pairing):
+    return list(zip(pairing.a.tolist(), pairing.b.tolist(), strict=True))
+
+
+def test_pairings_by_hand():
+    scores = np.array([[0.9, 0.8, 0.1], [0.95, 0.2, 0.3], [0.1, 0.4, 0.2], [0.5, 0.6, 0.0]])
+    forward, backward = by_hand(scores)
+    best = pairings.nearest(forward)
+    assert pairs_of(best) == [(0, 0), (1, 0), (2, 1), (3, 1)]
+    assert pairs_of(pairings.swapped(pairings.nearest(backward))) == [(0, 1), (1, 0), (1, 2)]
+    assert pairs_of(pairings.best_of_rivals(best)) == [(1, 0), (3, 1)]
+    assert pairs_of(pairings.mutual(forward, backward)) == [(1, 0)]
+    # 0.95 + 0.8 + 0.2, more than with any greedy choice of the third
+    one_to_one = pairings.assignment(scores)
+    assert pairs_of(one_to_one) == [(0, 1), (1, 0), (2, 2)]
+    assert one_to_one.score.tolist() == [0.8, 0.95, 0.2]
+    barred = scores.copy()
+    barred[1] = np.nan
+    barred[2, 2] = np.nan
+    assert pairs_of(pairings.assignment(barred)) == [(0, 0), (2, 1), (3, 2)]
+    barred[:, 2] = np.nan
+    assert pairs_of(pairings.assignment(barred)) == [(0, 0), (3, 1)]
+    assert len(pairings.assignment(np.full((2, 3), np.nan)).a) == 0
+
+
+def test_all_pairings_of_permuted_features():
+    rng = np.random.default_rng(17)
+    a = random_sparse(rng, 500, 12)
+    order = rng.permutation(12)
+    matcher = Matcher(a, a[:, order])
+    for pairing in pairings.all_pairings(matcher).values():
+        assert pairs_of(pairing) == list(enumerate(np.argsort(order)))
+        np.testing.assert_allclose(pairing.score, 1)
+    shifted = pairings.all_pairings(matcher, 100)
+    assert max(pairing.score.max() for pairing in shifted.values()) < 0.5
+    rolled = sp.csr_matrix(np.roll(a[:, order].toarray(), 100, axis=0))
+    for name, pairing in pairings.all_pairings(Matcher(a, rolled)).items():
+        assert pairs_of(pairing) == pairs_of(shifted[name])
+    alone = pairings.all_pairings(Matcher(a, a, exclude_self=True))
+    assert all((pairing.a != pairing.b).all() for pairing in alone.values())
+
+
 SETTINGS = Matching(
     min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, memory_mb=64, threshold=0.7, seed=0
 )
@@ -334,7 +385,7 @@ def test_directories_with_different_tokenizers(tmp_path):
     write_model(tmp_path / "a", np.arange(1, 11), fine)
     write_model(tmp_path / "b", np.arange(2, 11, 2), [matrix[1::2] for matrix in fine])
     tables = match_directories("pair", tmp_path / "a", tmp_path / "b", PAIR, SETTINGS)
-    assert set(tables) == {"features", "backward", "layers", "headline", "scatter"}
+    assert set(tables) == {"features", "backward", "layers", "headline", "pairings", "scatter"}
     layers = tables["layers"].set_index(["layer_a", "layer_b"])
     assert set(layers["n_positions"]) == {100}
     assert set(layers["aligned_share_a"]) == {0.5}
@@ -346,7 +397,13 @@ def test_directories_with_different_tokenizers(tmp_path):
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, again[name], check_exact=True)
         write_table(tmp_path / "tables" / "pair" / f"{name}.parquet", table)
+    paired = tables["pairings"].query("layer_a < 0").set_index("pairing")
+    assert paired["median_r"].to_numpy() == pytest.approx(1)  # each layer met its own copy
+    assert set(paired["n_pairs"]) == {13}
+    assert paired.loc["hungarian", "median_r_null"] < 0.5
+    assert set(paired["median_r_p"]) == {1 / 4}
     metrics = matching_metrics(tmp_path / "tables")
+    assert metrics["pair_paired_mutual"]["n_pairs"] == 13
     assert metrics["bricken_2023_features"] == {"published_median_r": 0.72}
     assert metrics["pair_best_of_2_layers"]["median_r"] == pytest.approx(1)
     assert metrics["pair_same_layer"]["median_r_p"] == pytest.approx(1 / 4)

@@ -6,6 +6,7 @@ from universality.errors import InputError
 from universality.headlines import grid_metrics, matching_metrics, model_metrics, sae_metrics
 from universality.io import write_table
 from universality.plots import grids, saes
+from universality.plots.matching import PAIRINGS
 from universality.saes.matched import at_matched_l0
 from universality.stages import plot_matching, plot_models, plot_saes
 
@@ -82,6 +83,13 @@ def write_pair(path, n_layers_b, rng):
     headline = {"selection": "best_layer", "n_layers_searched": n_layers_b} | summary
     rows = [headline | {"layer_a": a, "layer_b": b} for a, b in chosen]
     write_table(path / "headline.parquet", pd.DataFrame(rows))
+    numbers = summary | {key.replace("median_r", "share_above"): summary[key] for key in summary}
+    paired = [
+        {"pairing": kind, "layer_a": a, "layer_b": b, "n_pairs": 40, "threshold": 0.7} | numbers
+        for kind in PAIRINGS
+        for a, b in chosen
+    ]
+    write_table(path / "pairings.parquet", pd.DataFrame(paired))
     r = {"r": rng.random(40), "null_r": 0.05 * rng.random(40), "alive": True}
     features = [pd.DataFrame(row | r | {"feature_a": np.arange(40)}) for row in layers]
     write_table(path / "features.parquet", pd.concat(features))
@@ -106,7 +114,7 @@ def test_figures_are_the_same_bytes_twice_and_not_empty(tables, tmp_path):
     assert sorted(map(str, first)) == [
         f"{name}.{suffix}"
         for name in [
-            *("matching/best_r", "matching/layers", "matching/scatter"),
+            *("matching/best_r", "matching/layers", "matching/pairings", "matching/scatter"),
             *("models/cross_entropy", "models/training"),
             *("saes/density", "saes/evaluation", "saes/frontiers", "saes/sites"),
             "saes/training",

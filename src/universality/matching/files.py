@@ -2,7 +2,10 @@
 
 import logging
 import re
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,12 +14,13 @@ from universality.alignment import Alignment, align
 from universality.errors import InputError
 from universality.io import read_sparse, read_table
 from universality.matching.moments import Sparse
-from universality.matching.study import LayerMatch, match_layers
+from universality.matching.study import LayerMatch, PairedLayers, match_layers, pair_layers
 from universality.matching.tables import (
     backward_table,
     feature_table,
     headline_table,
     layer_table,
+    pairing_table,
     scatter_table,
 )
 from universality.nulls import shift_offsets
@@ -27,6 +31,7 @@ from universality.stats import document_weights
 
 SAE_ID = re.compile(r"l(\d+)_(.+)_seed(\d+)")
 
+Compared = TypeVar("Compared")
 _log = logging.getLogger(__name__)
 
 
@@ -82,44 +87,46 @@ def read_features(path: Path, rows: np.ndarray) -> Sparse:
 def match_directories(
     key: str, a: Path, b: Path, pair: Pair, settings: Matching
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of pair `key`: features, backward, layers, headline, scatter."""
+    """Return the tables of `key`: features, backward, layers, headline, pairings, scatter."""
     paths_a, paths_b = find_saes(a, pair.a_seed), find_saes(b, pair.b_seed)
     aligned, documents = align_directories(a, b)
     _log.info(
         "%s: %d shared positions, %.1f%% of A and %.1f%% of B",
         *(key, len(documents), 100 * aligned.share_a, 100 * aligned.share_b),
     )
-    offsets = shift_offsets(documents, settings.n_null, generator(settings.seed, "null", key))
-    weights = document_weights(
-        len(np.unique(documents)), settings.n_bootstrap, generator(settings.seed, "bootstrap", key)
-    )
+    n_documents = len(np.unique(documents))
+    options: dict[str, Any] = {
+        "offsets": shift_offsets(documents, settings.n_null, generator(settings.seed, "null", key)),
+        "weights": document_weights(
+            n_documents, settings.n_bootstrap, generator(settings.seed, "bootstrap", key)
+        ),
+        "min_count": settings.min_count,
+        "memory_mb": settings.memory_mb,
+    }
+    all_a = {layer: read_features(path, aligned.rows_a) for layer, path in paths_a.items()}
     all_b = {layer: read_features(path, aligned.rows_b) for layer, path in paths_b.items()}
+
+    def compare(how: Callable[..., Compared], layer_a: int, layer_b: int) -> Compared:
+        same = paths_a[layer_a].resolve() == paths_b[layer_b].resolve()
+        sides = all_a[layer_a], all_b[layer_b], documents
+        return how(*sides, layers=(layer_a, layer_b), exclude_self=same, **options)
+
     matches: list[LayerMatch] = []
-    with progress(total=len(paths_a) * len(paths_b), desc=key) as bar:
-        for layer_a, path_a in paths_a.items():
-            features_a = read_features(path_a, aligned.rows_a)
-            for layer_b, path_b in paths_b.items():
-                match = match_layers(
-                    features_a,
-                    all_b[layer_b],
-                    documents,
-                    layers=(layer_a, layer_b),
-                    offsets=offsets,
-                    weights=weights,
-                    min_count=settings.min_count,
-                    memory_mb=settings.memory_mb,
-                    exclude_self=path_a.resolve() == path_b.resolve(),
-                )
-                _require_alive(match, path_a, path_b, settings.min_count)
-                matches.append(match)
-                bar.update()
+    for layer_a, layer_b in progress(list(product(paths_a, paths_b)), desc=key):
+        matches.append(compare(match_layers, layer_a, layer_b))
+        _require_alive(matches[-1], paths_a[layer_a], paths_b[layer_b], settings.min_count)
     headline = headline_table(matches, settings.threshold)
-    example = _best_match(headline, matches)
-    features_a = read_features(paths_a[example.layer_a], aligned.rows_a)
-    scatter = scatter_table(example, features_a, all_b[example.layer_b], settings.n_scatter)
+    chosen = headline.query("selection == 'best_layer' and layer_a >= 0")
+    paired: list[PairedLayers] = []
+    for layer_a, layer_b in zip(chosen["layer_a"], chosen["layer_b"], strict=True):
+        paired += compare(pair_layers, layer_a, layer_b)
+    best = chosen.loc[chosen["median_r"].idxmax()]
+    layers = int(best["layer_a"]), int(best["layer_b"])
+    example = next(match for match in matches if (match.layer_a, match.layer_b) == layers)
+    scatter = scatter_table(example, all_a[layers[0]], all_b[layers[1]], settings.n_scatter)
     positions = {
         "n_positions": len(documents),
-        "n_documents": len(np.unique(documents)),
+        "n_documents": n_documents,
         "aligned_share_a": aligned.share_a,
         "aligned_share_b": aligned.share_b,
         "threshold": settings.threshold,
@@ -129,6 +136,7 @@ def match_directories(
         "backward": pd.concat(map(backward_table, matches), ignore_index=True),
         "layers": layer_table(matches, settings.threshold).assign(**positions),
         "headline": headline.assign(**positions),
+        "pairings": pairing_table(paired, settings.threshold).assign(**positions),
         "scatter": scatter,
     }
 
@@ -140,11 +148,3 @@ def _require_alive(match: LayerMatch, path_a: Path, path_b: Path, min_count: int
                 f"{path}: a dead SAE: no feature fires on {min_count} (matching.min_count) of the "
                 "shared positions"
             )
-
-
-def _best_match(headline: pd.DataFrame, matches: list[LayerMatch]) -> LayerMatch:
-    """Return the layer pair with the highest median r."""
-    rows = headline.query("selection == 'best_layer' and layer_a >= 0")
-    best = rows.loc[rows["median_r"].idxmax()]
-    wanted = (best["layer_a"], best["layer_b"])
-    return next(match for match in matches if (match.layer_a, match.layer_b) == wanted)

@@ -223,6 +223,16 @@ def scan(
 
 
 @_parallel
+def sum_products(start, rows, values, b_start, b_entries, shift, sums):
+    """Add the sum over positions of a * b to `sums` `(n_a, n_b)`; see `scan`."""
+    n = len(b_start) - 1
+    for i in numba.prange(len(sums)):
+        for p in range(start[i], start[i + 1]):
+            row = _row(rows[p], shift, n)
+            _add_row(sums[i], b_entries[b_start[row] : b_start[row + 1]], np.float64(values[p]))
+
+
+@_parallel
 def merge(best, best_score, others, other_scores):
     """Let the partners in `others` `(m, k, n)` compete with those in `best` `(k, n)`."""
     for j in numba.prange(best.shape[1]):

@@ -12,13 +12,12 @@ cosine: S / (|a| |b|); jaccard: co-firings / positions where either fires.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numba
 import numpy as np
-import scipy.sparse as sp
 
 from universality.errors import InputError
 from universality.io import read_arrays, write_arrays
@@ -102,6 +101,25 @@ class Matcher:
         Offset o puts row i of B at row i + o, circularly; 0 where there is no partner.
         """
         return np.array([self.partners(1, int(offset))[0].r[:, 0] for offset in offsets])
+
+    def all_scores(self, shift: int = 0) -> np.ndarray:
+        """Return the score of every pair `(d_a, d_b)`, NaN where there is none.
+
+        For sets whose full matrix fits into memory: an assignment needs it.
+        """
+        scores = np.full((self.a.matrix.shape[1], self.b.matrix.shape[1]), np.nan)
+        for a, b in product(self.a.blocks, self.b.blocks):
+            sums = np.zeros((len(self.a.order[a]), len(self.b.order[b])))
+            kernels.sum_products(*self.a.columns(a), *self.b.rows(b), shift, sums)
+            scale_a, scale_b = self.a.scale[a, None], self.b.scale[b]
+            if self.measure == "jaccard":
+                found = sums / (scale_a + scale_b - sums)
+            else:
+                found = sums * scale_a * scale_b - self.a.offset[a, None] * self.b.offset[b]
+            scores[np.ix_(self.a.order[a], self.b.order[b])] = np.clip(found, -1, 1)
+        if self.exclude_self:
+            np.fill_diagonal(scores, np.nan)
+        return scores
 
     def _scan(self, a: slice, b: slice, shift: int, forward: "_Best", backward: "_Best") -> None:
         """Let the features of two blocks compete for being the best of each other."""
@@ -270,30 +288,3 @@ def best_matches(
 ) -> tuple[Matches, Matches]:
     """Return the k best partners of A's features and of B's: see `Matcher`."""
     return Matcher(a, b, measure, exclude_self=exclude_self).partners(k)
-
-
-def all_scores(a: Sparse, b: Sparse, measure: Measure = "pearson") -> np.ndarray:
-    """Return the score of every pair, `(d_a, d_b)`, NaN where a feature can have none.
-
-    For sets whose full matrix fits into memory: an assignment needs it.
-    """
-    scores = np.full((a.shape[1], b.shape[1]), np.nan)
-    left, right = (_Side(one, moments(one), measure, np.inf) for one in (a, b))
-    if not len(left.order) or not len(right.order):
-        return scores
-    x, y = (
-        sp.csr_matrix(
-            (entries["value"], entries["feature"], start),
-            shape=(a.shape[0], len(side.order)),
-            dtype=np.float64,
-        )
-        for side in (left, right)
-        for start, entries in [side.rows(side.blocks[0])]
-    )
-    sums = (x.T @ y).toarray()
-    if measure == "jaccard":
-        found = sums / (left.scale[:, None] + right.scale - sums)
-    else:
-        found = sums * left.scale[:, None] * right.scale - np.outer(left.offset, right.offset)
-    scores[np.ix_(left.order, right.order)] = np.clip(found, -1, 1)
-    return scores

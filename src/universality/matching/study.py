@@ -6,6 +6,7 @@ import numpy as np
 
 from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.moments import Sparse, moments
+from universality.matching.pairings import all_pairings
 from universality.matching.partners import Matcher
 
 
@@ -99,6 +100,47 @@ def match_layers(
         null_r,
         bootstrap_r,
     )
+
+
+@dataclass(frozen=True)
+class PairedLayers:
+    """One way of pairing the alive features of one SAE of A with those of one SAE of B."""
+
+    pairing: str
+    layer_a: int
+    layer_b: int
+    n_alive_a: int
+    r: np.ndarray
+    """Correlation of each pair, `(n_pairs,)`."""
+    null_r: list[np.ndarray]
+    """The same of the pairs that are found under each shift of B, which may be fewer or more."""
+    bootstrap_r: np.ndarray
+    """r of the pairs over resampled documents, `(n_bootstrap, n_pairs)`."""
+
+
+def pair_layers(
+    a: Sparse,
+    b: Sparse,
+    documents: np.ndarray,
+    *,
+    layers: tuple[int, int],
+    offsets: np.ndarray,
+    weights: np.ndarray,
+    min_count: int,
+    memory_mb: float = 1024,
+    exclude_self: bool = False,
+) -> list[PairedLayers]:
+    """Pair features in every way of `pairings.all_pairings`; the arguments are `match_layers`'."""
+    used_a, used_b = (side[:, _alive(side, min_count)[0]] for side in (a, b))
+    matcher = Matcher(used_a, used_b, exclude_self=exclude_self, memory_mb=memory_mb)
+    under_null = [all_pairings(matcher, int(offset)) for offset in offsets]
+    found = []
+    for name, pairs in all_pairings(matcher).items():
+        sums = document_sums(used_a[:, pairs.a], used_b[:, pairs.b], documents)
+        nulls = [pairings[name].score for pairings in under_null]
+        resampled = resampled_r(sums, weights)
+        found.append(PairedLayers(name, *layers, used_a.shape[1], pairs.score, nulls, resampled))
+    return found
 
 
 def _alive(features: Sparse, min_count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from universality.matching.moments import Sparse
-from universality.matching.study import LayerMatch
+from universality.matching.study import LayerMatch, PairedLayers
 from universality.nulls import permutation_p
 from universality.stats import percentile_interval
 
@@ -133,7 +133,43 @@ def _summary(
         np.concatenate([match.alive_null_r[shift] for match in group])
         for shift, group in enumerate(under_null)
     ]
-    numbers: dict[str, float] = {"n_features": len(r), "n_null": len(null)}
+    return {"n_features": len(r)} | _numbers(r, resampled, null, threshold)
+
+
+def pairing_table(paired: Sequence[PairedLayers], threshold: float) -> pd.DataFrame:
+    """Return one row per way of pairing and layers, and one for all layers pooled (`POOLED`).
+
+    `n_a` are the alive features of A, of which `n_pairs` have a partner. Under the null features
+    are paired anew, in the same way and the same layers.
+    """
+    rows = []
+    for name in dict.fromkeys(one.pairing for one in paired):
+        alike = [one for one in paired if one.pairing == name]
+        for group in [*([one] for one in alike), alike]:
+            pooled = group is alike
+            r = np.concatenate([one.r for one in group])
+            nulls = zip(*(one.null_r for one in group), strict=True)
+            null = [np.concatenate(parts) for parts in nulls]
+            resampled = np.concatenate([one.bootstrap_r for one in group], axis=1)
+            rows.append(
+                {
+                    "pairing": name,
+                    "layer_a": POOLED if pooled else group[0].layer_a,
+                    "layer_b": POOLED if pooled else group[0].layer_b,
+                    "n_a": sum(one.n_alive_a for one in group),
+                    "n_pairs": len(r),
+                    "n_pairs_null": float(np.mean([len(values) for values in null])),
+                    **_numbers(r, resampled, null, threshold),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _numbers(
+    r: np.ndarray, resampled: np.ndarray, null: Sequence[np.ndarray], threshold: float
+) -> dict[str, float]:
+    """Return the statistics of `r` `(n,)` with intervals and null."""
+    numbers: dict[str, float] = {"n_null": len(null)}
     statistics = {
         "median_r": _median,
         "mean_r": lambda values: float(np.mean(values)) if len(values) else 0.0,

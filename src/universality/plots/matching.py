@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from universality.plots.style import COLORS, COUNTS, HEAT_MAP, panels
+from universality.plots.style import COLORS, COUNTS, HATCHES, HEAT_MAP, panels
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """Pair -> table name -> table, as the matching stage writes them."""
@@ -126,4 +126,47 @@ def layer_heat_maps(tables: Tables) -> Figure:
     if image is not None:
         figure.colorbar(image, ax=all_axes, label="median best-match r", shrink=0.7)
     figure.suptitle("Median best-match r (null in brackets)")
+    return figure
+
+
+PAIRINGS = {
+    "a_to_b": "A to its best B",
+    "b_to_a": "B to its best A",
+    "one_per_b": "A to best B, one per B",
+    "mutual": "mutual nearest",
+    "hungarian": "one to one (Hungarian)",
+}
+
+
+def pairings(tables: Tables) -> Figure:
+    """Draw the median r of the pairs and their share above the threshold, by way of pairing."""
+    figure, all_axes = panels(2, 2, (4.6, 0.62 * len(tables) * 2 + 0.6), sharey=True)
+    height = 0.8 / len(PAIRINGS)
+    for axes, column in zip(all_axes, ("median_r", "share_above"), strict=True):
+        for index, (name, label) in enumerate(PAIRINGS.items()):
+            wanted = f"layer_a < 0 and pairing == {name!r}"
+            rows = pd.concat([named["pairings"].query(wanted) for named in tables.values()])
+            ends = rows[[f"{column}_low", f"{column}_high", column, f"{column}_null"]].to_numpy()
+            y = np.arange(len(rows)) + (index - (len(PAIRINGS) - 1) / 2) * height
+            low, high, value, null = ends.T
+            axes.barh(
+                y, value, height * 0.9, xerr=[value - low, high - value], color=COLORS[index],
+                hatch=HATCHES[index], edgecolor="black", lw=0.6, error_kw={"lw": 1}, label=label,
+            )  # fmt: skip
+            axes.plot(null, y, "|", color="black", ms=7, mew=2, label="null" if not index else None)
+            for place, end, n in zip(y, high, rows["n_pairs"], strict=True):
+                axes.text(end + 0.01, place, f"{n}", va="center", fontsize=6)
+        axes.set_yticks(range(len(tables)), list(tables))
+        axes.tick_params(labelleft=True)
+    all_axes[0].invert_yaxis()
+    threshold = next(iter(tables.values()))["pairings"]["threshold"].iloc[0]
+    all_axes[0].set_xlabel("median r of the pairs")
+    all_axes[1].set_xlabel(f"share of the pairs with r of {threshold:g} or more")
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle(
+        "Ways of pairing features (all layers of A, each with its best layer of B; numbers: pairs; "
+        "bars: 95% over documents)",
+        fontsize=9,
+    )
     return figure
