@@ -189,8 +189,8 @@ def curves(n: int, d: int, l0: int) -> None:
     """Show how the time grows with tokens, features and L0."""
     print("tokens features L0: seconds, ns a co-firing")
     shapes = [(n * m // 4, d, l0) for m in (1, 2, 4)]
-    shapes += [(n, d * 2**m, l0) for m in (-3, -2, -1, 1)]
-    shapes += [(n, d, l0 * 2**m) for m in (-2, -1)]
+    shapes += [(n, d * m // 8, l0) for m in (1, 2, 4, 16)]
+    shapes += [(n, d, l0 // m) for m in (4, 2)]
     for shape in shapes:
         a, b = synthetic(*shape)
         took = engine(a, b, 1)

@@ -102,6 +102,8 @@ def _main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = os.environ.get("UNIVERSALITY_THREADS", "2")
+    # MKL may else use fewer threads for a product when it thinks best: other sums, other hashes.
+    os.environ["MKL_DYNAMIC"] = "FALSE"
     _keep_large_buffers()
 
 
