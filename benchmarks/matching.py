@@ -23,7 +23,6 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-import universality.cli  # noqa: F401  sets up threads, as the command line does
 from universality.io import write_sparse
 from universality.matching.partners import Matcher
 from universality.matching.sparse_file import open_sparse
@@ -118,10 +117,11 @@ def rank(scores: np.ndarray) -> None:
 
 
 def correlate(sums: np.ndarray, n: int) -> np.ndarray:
-    """Turn sums into something like correlations; as many passes over memory as the real ones."""
-    sums /= n
-    sums -= np.outer(np.full(sums.shape[0], 1e-3), np.full(sums.shape[1], 1e-3)).astype(sums.dtype)
-    sums *= np.float32(2)
+    """Turn sums into something like correlations: one pass to scale, one to subtract means."""
+    sums *= np.float32(1 / n)
+    sums -= np.full(
+        (len(sums), 1), 1e-3, np.float32
+    )  # broadcast: nothing of the sums' size is made
     return sums
 
 
