@@ -8,6 +8,7 @@ two hooks is the same position of the same document.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ class Collected:
     """Hook -> `(n, d)`, float32."""
 
 
+class _AllFoundError(Exception):
+    """Every hook has had its value."""
+
+
 @torch.inference_mode()
 def collect(
     bridge: Any, tokens: Tokens, hooks: list[str], batch_tokens: int, mask_special: bool
@@ -52,6 +57,8 @@ def collect(
     def keep(name: str) -> Any:
         def hook(value: torch.Tensor, **_: Any) -> None:
             found[name] = value
+            if len(found) == len(hooks):
+                raise _AllFoundError
 
         return hook
 
@@ -59,7 +66,9 @@ def collect(
     # Entering the hooks costs more than a small batch, so it is done once for all batches.
     with bridge.hooks(fwd_hooks=[(name, keep(name)) for name in hooks]):
         for batch in progress(list(batches(tokens, batch_tokens)), desc="forward"):
-            trunk(torch.from_numpy(batch.ids))
+            found.clear()
+            with suppress(_AllFoundError):  # the layers above them are not needed
+                trunk(torch.from_numpy(batch.ids))
             kept = batch.valid.copy()
             if mask_special:
                 kept[:, 0] = False

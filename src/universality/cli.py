@@ -102,8 +102,10 @@ def _main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = os.environ.get("UNIVERSALITY_THREADS", "2")
-    # MKL may else use fewer threads for a product when it thinks best: other sums, other hashes.
+    # MKL may else use fewer threads for a product when it thinks best, or other instructions for
+    # another alignment: other sums, other hashes.
     os.environ["MKL_DYNAMIC"] = "FALSE"
+    os.environ["MKL_CBWR"] = "AUTO,STRICT"
     _keep_large_buffers()
 
 

@@ -38,6 +38,17 @@ def sparse_features(
     return place[order], stacked
 
 
+def first_token_features(
+    bridge: Any, tokens: Tokens, saes: dict[str, tuple[str, Any]]
+) -> dict[str, sp.csr_matrix]:
+    """Return what the SAEs make of BOS, `(1, d_sae)` each.
+
+    Nothing stands before it, so it is the same in every document: one row says all.
+    """
+    _, matrices = sparse_features(bridge, tokens.first(0), saes, 1, mask_special=False)
+    return {name: sp.csr_matrix(matrix[:1]) for name, matrix in matrices.items()}
+
+
 def _to_csr(features: torch.Tensor) -> sp.csr_matrix:
     row, column = features.nonzero(as_tuple=True)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(row.numpy(), minlength=len(features)))])
@@ -63,10 +74,16 @@ def position_table(tokens: Tokens, place: np.ndarray, tokenizer: Any) -> pd.Data
     )
 
 
-def write_features(folder: Path, table: pd.DataFrame, matrices: dict[str, sp.csr_matrix]) -> None:
-    """Write `tokens.parquet` and one `<sae id>.safetensors` per SAE."""
+def write_features(
+    folder: Path,
+    table: pd.DataFrame,
+    matrices: dict[str, sp.csr_matrix],
+    bos: dict[str, sp.csr_matrix],
+) -> None:
+    """Write `tokens.parquet`, one `<sae id>.safetensors` per SAE, and its row of BOS in `bos/`."""
     from universality.io import write_sparse, write_table
 
     write_table(folder / "tokens.parquet", table)
     for name, matrix in matrices.items():
         write_sparse(folder / f"{name}.safetensors", matrix)
+        write_sparse(folder / "bos" / f"{name}.safetensors", bos[name])

@@ -5,6 +5,7 @@ is opened through TransformerLens' `TransformerBridge`, whose hook names are use
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +101,16 @@ def save_model(model: torch.nn.Module, tokenizer: Any, path: Path) -> None:
 
 
 def train(
-    model: torch.nn.Module, tokens: Tokens, validation: Tokens, params: SmallModel, seed: int
+    model: torch.nn.Module,
+    tokens: Tokens,
+    validation: Tokens,
+    params: SmallModel,
+    seed: int,
+    keep: Callable[[float], None] = lambda share: None,
 ) -> "pd.DataFrame":
     """Train in place: AdamW, linear warm-up, cosine decay to a tenth; return the log.
 
+    `keep` is called after each of the shares of the tokens that `params.checkpoints` names.
     Log columns: step, tokens (seen), loss and validation_loss (nats per token; the latter NaN
     between its measurements), learning_rate.
     """
@@ -118,6 +125,7 @@ def train(
     )  # fmt: skip
     held_out = list(batches(validation, params.batch_tokens))
     seen, step, rows, since = 0, 0, [], []
+    due_checkpoints = sorted(params.checkpoints)
     with progress(total=params.n_tokens, unit="token", desc="training") as bar:
         for batch in _training_batches(tokens, params.batch_tokens, seed):
             rate = params.learning_rate * _schedule(seen / params.n_tokens, params.warmup_fraction)
@@ -132,6 +140,8 @@ def train(
             seen, step = seen + n, step + 1
             since.append(loss.item())
             bar.update(n)
+            while due_checkpoints and seen >= due_checkpoints[0] * params.n_tokens:
+                keep(due_checkpoints.pop(0))
             done = seen >= params.n_tokens
             if step % params.log_every == 0 or done:
                 due = done or step % (5 * params.log_every) == 0

@@ -26,3 +26,19 @@ def shift_offsets(documents: np.ndarray, n_null: int, rng: np.random.Generator) 
     longest = int(np.unique(documents, return_counts=True)[1].max())
     smallest = min(longest, n // 4)
     return rng.integers(smallest, n - smallest + 1, size=n_null)
+
+
+def documents_meeting(documents: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows `(m,)` of A and of B such that document i of A meets document i + `shift` of B.
+
+    `documents` `(n,)` is the document of every row, in order. Positions meet their like from the
+    first of each document on, up to the end of the shorter one; documents go round in a circle.
+    What depends on the place in a document alone, such as how stories begin, stays shared, which
+    `shift_offsets` would destroy: the stricter null.
+    """
+    _, first, count = np.unique(documents, return_index=True, return_counts=True)
+    length = np.minimum(count, np.roll(count, -shift))
+    within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    rows_a = np.repeat(first, length) + within
+    rows_b = np.repeat(np.roll(first, -shift), length) + within
+    return rows_a, rows_b

@@ -25,7 +25,7 @@ def small() -> SmallModel:
     return SmallModel(
         vocab_size=300, d_model=16, n_layers=2, n_heads=2, d_mlp=24, context=64,
         n_tokens=10000, batch_tokens=256, learning_rate=0.01, warmup_fraction=0.1,
-        weight_decay=0.1, log_every=5,
+        weight_decay=0.1, log_every=5, checkpoints=[],
     )  # fmt: skip
 
 

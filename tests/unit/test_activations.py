@@ -66,6 +66,15 @@ def test_unknown_hook_names_those_there_are(plain_bridge, tokens):
         next(collect(plain_bridge, tokens, ["blocks.9.hook_mlp_out"], 100, True))
 
 
+def test_a_hook_has_one_value_whatever_else_is_collected(plain_bridge, tokens):
+    alone, both = (
+        [part.activations[HOOKS[0]] for part in collect(plain_bridge, tokens, hooks, 300, True)]
+        for hooks in (HOOKS[:1], HOOKS)
+    )
+    assert all(map(torch.equal, alone, both))
+    assert len(alone) == len(both) > 1
+
+
 def test_nan_names_hook_and_document(tiny_model, tokens):
     bridge = load_bridge(tiny_model)
     only_there = int(tokens.ids[tokens.bounds[5] + 4 :][0])

@@ -5,7 +5,12 @@ from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
 from stand_ins import Signs
 
 from universality.corpora import load_tokenizer
-from universality.features import position_table, sparse_features, write_features
+from universality.features import (
+    first_token_features,
+    position_table,
+    sparse_features,
+    write_features,
+)
 from universality.io import read_sparse
 from universality.models import document_losses
 from universality.params.saes import SaeEvaluation
@@ -81,7 +86,8 @@ def test_bos_is_left_alone_and_hooks_are_removed(bridge, tokens):
 def test_features_round_trip_in_document_order(bridge, tokens, tiny_model, tmp_path):
     place, matrices = sparse_features(bridge, tokens, {"l0": (HOOK, Signs())}, 64, True)
     table = position_table(tokens, place, load_tokenizer(tiny_model)[0])
-    write_features(tmp_path, table, matrices)
+    bos = first_token_features(bridge, tokens, {"l0": (HOOK, Signs())})
+    write_features(tmp_path, table, matrices, bos)
     stored = read_sparse(tmp_path / "l0.safetensors")
     assert stored.shape == (len(table), 32)
     assert np.array_equal(place, np.flatnonzero(~tokens.special))
@@ -91,4 +97,7 @@ def test_features_round_trip_in_document_order(bridge, tokens, tiny_model, tmp_p
     with torch.inference_mode():
         x = bridge.run_with_cache(torch.from_numpy(ids)[None])[1][HOOK]
         expected = Signs().encode(x)[0, 5].numpy()
+        at_bos = Signs().encode(x)[0, :1].numpy()
     np.testing.assert_allclose(stored[row].toarray()[0], expected, rtol=1e-3, atol=1e-4)
+    of_bos = read_sparse(tmp_path / "bos" / "l0.safetensors").toarray()
+    np.testing.assert_allclose(of_bos, at_bos, rtol=1e-3, atol=1e-4)

@@ -39,6 +39,22 @@ def test_training_learns_and_repeats_bit_for_bit(tiny_model, tiny_corpus, small)
     assert not np.array_equal(other["loss"], logs[0]["loss"])
 
 
+def test_checkpoints_are_the_model_on_its_way(tiny_model, tiny_corpus, small):
+    tokens = load_tokens(tiny_corpus, "train", tiny_model, small.context)
+    plan = small.model_copy(update={"checkpoints": [0.6, 0.2]})
+    model, kept = new_model(small, 0), {}
+
+    def keep(share):
+        kept[share] = next(model.parameters()).detach().clone()
+
+    log = train(model, tokens, tokens, plan, 0, keep)
+    assert list(kept) == [0.2, 0.6]
+    assert not torch.equal(kept[0.2], kept[0.6])
+    assert not torch.equal(kept[0.6], next(model.parameters()))
+    plain = train(new_model(small, 0), tokens, tokens, small, 0)
+    assert log.equals(plain)
+
+
 def test_heads_must_divide_the_width(small):
     with pytest.raises(InputError, match=r"small_model\.n_heads is 3"):
         new_model(small.model_copy(update={"n_heads": 3}), 0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from universality.nulls import permutation_p, shift_offsets
+from universality.nulls import documents_meeting, permutation_p, shift_offsets
 
 
 def test_p_by_hand():
@@ -31,3 +31,16 @@ def test_few_documents_are_shifted_by_a_quarter_at_least():
     assert (offsets.min(), offsets.max()) == (10, 30)
     with pytest.raises(ValueError, match="too few"):
         shift_offsets(np.zeros(3), 1, np.random.default_rng(0))
+
+
+def test_documents_meet_others_from_their_first_positions_on():
+    documents = np.array([7, 7, 7, 8, 9, 9])
+    rows_a, rows_b = documents_meeting(documents, 1)
+    assert rows_a.tolist() == [0, 3, 4, 5]
+    assert rows_b.tolist() == [3, 4, 0, 1]
+    rows_a, rows_b = documents_meeting(documents, 2)
+    assert rows_a.tolist() == [0, 1, 3, 4]
+    assert rows_b.tolist() == [4, 5, 0, 3]
+    same = documents_meeting(documents, 3)
+    assert np.array_equal(*same)
+    assert len(same[0]) == 6

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from universality.matching.moments import Sparse
+Columns = Any
+"""A sparse or dense matrix `(n, n_pairs)`."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class DocumentSums:
     ab: np.ndarray
 
 
-def document_sums(a: Sparse, b: Sparse, documents: np.ndarray) -> DocumentSums:
+def document_sums(a: Columns, b: Columns, documents: np.ndarray) -> DocumentSums:
     """Sum over the rows of each document; column j of `a` and of `b` `(n, n_pairs)` are a pair."""
     _, index = np.unique(documents, return_inverse=True)
     rows = np.arange(len(documents))
@@ -34,7 +35,7 @@ def document_sums(a: Sparse, b: Sparse, documents: np.ndarray) -> DocumentSums:
     members: Any = sp.csr_matrix((np.ones(len(rows)), (index, rows)))
     a, b = sp.csr_matrix(a, dtype=np.float64), sp.csr_matrix(b, dtype=np.float64)
 
-    def total(values: Sparse) -> np.ndarray:
+    def total(values: Columns) -> np.ndarray:
         return (members @ values).toarray()
 
     counts = np.bincount(index).astype(np.float64)

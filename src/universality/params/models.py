@@ -58,6 +58,10 @@ class SmallModel(Section):
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of steps warming up")]
     weight_decay: Annotated[float, Field(ge=0, lt=1, description="AdamW's, on matrices")]
     log_every: Annotated[int, Field(ge=1, description="steps between two lines of the log")]
+    checkpoints: Annotated[
+        list[Annotated[float, Field(gt=0, lt=1)]],
+        Field(description="shares of n_tokens after which the model is kept as it is then"),
+    ]
 
 
 class ModelSeed(Section):

@@ -42,6 +42,14 @@ class Recipe(Section):
         return self
 
 
+class LessText(Section):
+    """How much text a slow model reads, in place of what the others read."""
+
+    n_tokens: Annotated[int, Field(ge=100, description="in place of activations.n_tokens")]
+    n_evaluated: Annotated[int, Field(ge=2, description="in place of sae_evaluation.n_documents")]
+    n_documents: Annotated[int, Field(ge=2, description="in place of features.n_documents")]
+
+
 class SaeModel(Recipe):
     """Which SAEs a model gets for the other studies: one per hook and SAE seed, trained alike."""
 
@@ -49,6 +57,7 @@ class SaeModel(Recipe):
     also_cache: Annotated[list[Hook], Field(description="more hooks to cache, for sae_grids")]
     n_samples: Annotated[int, Field(ge=100, description="activations seen, with repetition")]
     seeds: Annotated[list[int], Field(min_length=1, description="one SAE per hook and seed")]
+    less_text: Annotated[LessText | None, Field(description="for slow models")] = None
 
     @property
     def cached(self) -> list[str]:

@@ -26,6 +26,7 @@ def command(
     from universality.io import atomic_directory
     from universality.models import load_bridge
 
-    tokens = load_tokens(corpus, "train", model, section.max_tokens).first(section.n_tokens)
+    n_tokens = wanted.less_text.n_tokens if wanted.less_text else section.n_tokens
+    tokens = load_tokens(corpus, "train", model, section.max_tokens).first(n_tokens)
     with atomic_directory(out) as folder:
         write_cache(folder, load_bridge(model), tokens, wanted.cached, section)

@@ -18,7 +18,7 @@ def command(
     out: Annotated[Path, typer.Option(help="directory of the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Reconstruction on the whole validation split, cross-entropy on its first documents."""
+    """Reconstruction on the validation split, cross-entropy on its first documents."""
     section = load_section(params, SaeEvaluation, "sae_evaluation")
     wanted = load_section(params, SaeModel, "sae_models", key)
 
@@ -37,8 +37,11 @@ def command(
         for hook in wanted.hooks
     }
     size = section.batch_tokens
-    sums = reconstruct(bridge, load_tokens(corpus, "validation", model, max_tokens), loaded, size)
-    judged = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
+    less = wanted.less_text
+    n_documents = less.n_evaluated if less else section.n_documents
+    judged = load_tokens(corpus, "validation", model, max_tokens, n_documents)
+    read = load_tokens(corpus, "validation", model, max_tokens, less.n_documents if less else None)
+    sums = reconstruct(bridge, read, loaded, size)
     clean = document_losses(bridge, judged, size)
     rows, names, flat = [], [], []
     for hook in wanted.hooks:

@@ -23,22 +23,30 @@ def command(
     wanted = load_section(params, SaeModel, "sae_models", key)
 
     from universality.corpora import load_tokenizer, load_tokens, token_manifest
-    from universality.features import position_table, sparse_features, write_features
+    from universality.features import (
+        first_token_features,
+        position_table,
+        sparse_features,
+        write_features,
+    )
     from universality.io import atomic_directory, write_json
     from universality.models import load_bridge
     from universality.saes.evaluation import load_sae
     from universality.saes.training.architectures import sae_id
 
-    tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
+    n_documents = wanted.less_text.n_documents if wanted.less_text else section.n_documents
+    tokens = load_tokens(corpus, "validation", model, max_tokens, n_documents)
     loaded = {
         sae_id(hook, seed): (hook, load_sae(saes / sae_id(hook, seed)))
         for hook in wanted.hooks
         for seed in wanted.seeds
     }
+    bridge = load_bridge(model)
     place, matrices = sparse_features(
-        load_bridge(model), tokens, loaded, section.batch_tokens, section.mask_special
+        bridge, tokens, loaded, section.batch_tokens, section.mask_special
     )
+    bos = first_token_features(bridge, tokens, loaded)
     table = position_table(tokens, place, load_tokenizer(model)[0])
     with atomic_directory(out) as folder:
-        write_features(folder, table, matrices)
+        write_features(folder, table, matrices, bos)
         write_json(folder / "tokens.json", token_manifest(tokens))

@@ -28,10 +28,7 @@ def command(
     from universality.plots import removal, token_error
     from universality.plots.style import save, styled
 
-    found = {
-        path.parent.name: tables_by_name(path.parent)
-        for path in table_paths(tables, "*/layers.parquet")
-    }
+    found = {path.name: tables_by_name(path) for path in table_paths(tables, "*")}
     trained = [read_tables(folder, "*/evaluation.parquet") for folder in (evaluations, grids)]
     evaluated = pd.concat(trained, ignore_index=True)
     # Those of the studied kind: the models' own SAEs, which have no family, and TopK of the grids.

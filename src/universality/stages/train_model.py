@@ -14,6 +14,7 @@ def command(
     corpus: Annotated[Path, typer.Option(help="corpus directory")],
     tokenizer: Annotated[Path, typer.Option(help="directory with tokenizer.json")],
     out: Annotated[Path, typer.Option(help="Hugging Face directory of the new model")],
+    checkpoints: Annotated[Path, typer.Option(help="directory for the model while it trains")],
     log: Annotated[Path, typer.Option(help="table with the losses")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
@@ -24,7 +25,7 @@ def command(
     from tokenizers import Tokenizer
 
     from universality.corpora import read_corpus, tokenize
-    from universality.io import require, write_table
+    from universality.io import atomic_directory, require, write_table
     from universality.models import new_model, save_model, train
 
     encoder = Tokenizer.from_file(str(require(tokenizer / "tokenizer.json")))
@@ -33,6 +34,10 @@ def command(
         documents, texts = read_corpus(corpus, split, None if split == "train" else 200)
         tokens[split] = tokenize(texts, documents, encoder, 0, section.context)
     language_model = new_model(section, seed)
-    losses = train(language_model, tokens["train"], tokens["validation"], section, seed)
+    with atomic_directory(checkpoints) as folder:
+        losses = train(
+            language_model, tokens["train"], tokens["validation"], section, seed,
+            lambda share: save_model(language_model, encoder, folder / f"{share:g}"),
+        )  # fmt: skip
     save_model(language_model, encoder, out)
     write_table(log, losses)
