@@ -11,13 +11,20 @@ from universality.headlines import matching_metrics
 from universality.io import write_sparse, write_table
 from universality.matching import pairings
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.files import find_saes, match_directories
+from universality.matching.files import find_saes, read_pair
 from universality.matching.moments import moments
-from universality.matching.partners import Matcher, Matches, best_matches
+from universality.matching.pair_study import match_pair
+from universality.matching.pairings import Partners
+from universality.matching.partners import Matcher, best_matches
 from universality.matching.sparse_file import open_sparse
-from universality.matching.study import match_layers
+from universality.matching.study import (
+    Sample,
+    match_layers,
+    null_of_meeting_documents,
+    pair_layers,
+)
 from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
-from universality.params.matching import Matching, Pair
+from universality.params.matching import ConceptLists, Concepts, Matching, PairFilters
 from universality.stats import document_weights, percentile_interval
 
 
@@ -199,10 +206,13 @@ def test_shifts_are_rolled_rows():
     rng = np.random.default_rng(5)
     a, b = random_sparse(rng, 90, 9), random_sparse(rng, 90, 11)
     offsets = np.array([0, 1, 40, 89])
-    found = Matcher(a, b).best_under_shifts(offsets)
-    for offset, r in zip(offsets, found, strict=True):
+    matcher = Matcher(a, b)
+    for offset in offsets:
         rolled = sp.csr_matrix(np.roll(b.toarray(), offset, axis=0))
-        np.testing.assert_allclose(r, best_matches(a, rolled)[0].r[:, 0], atol=1e-12)
+        for found, expected in zip(
+            matcher.partners(1, int(offset)), best_matches(a, rolled), strict=True
+        ):
+            np.testing.assert_allclose(found.r, expected.r, atol=1e-12)
 
 
 def test_null_of_independent_features_is_the_largest_of_normals():
@@ -210,7 +220,7 @@ def test_null_of_independent_features_is_the_largest_of_normals():
     rng = np.random.default_rng(6)
     n, d = 4000, 300
     a, b = random_sparse(rng, n, 50, 0.3), random_sparse(rng, n, d, 0.3)
-    null = Matcher(a, b).best_under_shifts(np.array([700, 1500, 2200]))
+    null = [Matcher(a, b).partners(1, shift)[0].r for shift in (700, 1500, 2200)]
     expected = np.median(rng.normal(size=(2000, d)).max(axis=1)) / np.sqrt(n)
     assert np.median(null) == pytest.approx(expected, rel=0.1)
 
@@ -246,11 +256,14 @@ def test_bootstrap_interval_covers_the_true_correlation():
     assert 0.86 <= hits / trials <= 0.99
 
 
-def layer_match(a, b, layers=(0, 0), **options):
-    documents = np.repeat(np.arange(a.shape[0] // 20), 20)
+def sample_of(n, size=20):
+    documents = np.repeat(np.arange(n // size), size)
     weights = document_weights(len(np.unique(documents)), 100, np.random.default_rng(0))
-    arguments = {"offsets": np.array([40, 101, 77]), "weights": weights, "min_count": 3}
-    return match_layers(a, b, documents, layers=layers, **(arguments | options))
+    return Sample(documents, np.array([40, 101, 77]), weights, min_count=3)
+
+
+def layer_match(a, b, layers=(0, 0)):
+    return match_layers(a, b, sample_of(a.shape[0]), layers)
 
 
 def test_rare_features_take_no_part_on_either_side():
@@ -262,13 +275,13 @@ def test_rare_features_take_no_part_on_either_side():
     match = layer_match(sp.csr_matrix(a), sp.csr_matrix(b))
     assert match.alive_a.tolist() == [True, True, False, True, True, True]
     assert match.alive_b.tolist() == [False, True, True, True, True, True]
-    assert match.partner.tolist() == [2, 3, -1, 4, 5, 1]
-    assert match.partner_backward.tolist() == [-1, 5, 0, 1, 3, 4]
+    assert match.forward.partner.tolist() == [2, 3, -1, 4, 5, 1]
+    assert match.backward.partner.tolist() == [-1, 5, 0, 1, 3, 4]
     table = feature_table(match)
     assert table["mutual"].tolist() == [True, True, False, True, True, True]
     assert table["partner_count"].tolist() == [
-        *((b != 0).sum(axis=0)[match.partner[:2]]), 0, *((b != 0).sum(axis=0)[match.partner[3:]])
-    ]  # fmt: skip
+        (b != 0).sum(axis=0)[i] if i >= 0 else 0 for i in match.forward.partner
+    ]
     np.testing.assert_allclose(match.bootstrap_r, 1, atol=1e-6)
     assert (match.alive_null_r < 0.5).all()
 
@@ -307,7 +320,7 @@ def test_scatter_holds_every_position_where_either_fires():
     a, b = random_sparse(rng, 400, 9, 0.1), random_sparse(rng, 400, 9, 0.1)
     match = layer_match(a, b)
     table = scatter_table(match, a, b, 4)
-    quantiles = np.sort(match.r)[[7, 5, 3, 1]]  # .875, .625, .375, .125 of 9 features
+    quantiles = np.sort(match.forward.r)[[7, 5, 3, 1]]  # .875, .625, .375, .125 of 9 features
     assert table.groupby("pair")["r"].first().tolist() == quantiles.tolist()
     for _, points in table.groupby("pair"):
         i, j = points["feature_a"].iloc[0], points["partner"].iloc[0]
@@ -316,11 +329,8 @@ def test_scatter_holds_every_position_where_either_fires():
 
 
 def by_hand(scores):
-    """Return the matches of both sides from all scores."""
-    return tuple(
-        Matches(r.argmax(1)[:, None], r.max(1)[:, None], np.ones((len(r), 1), dtype=bool))
-        for r in (scores, scores.T)
-    )
+    """Return the best partners of both sides from all scores."""
+    return tuple(Partners(r.argmax(1), r.max(1)) for r in (scores, scores.T))
 
 
 def pairs_of(pairing):
@@ -348,35 +358,91 @@ def test_pairings_by_hand():
     assert len(pairings.assignment(np.full((2, 3), np.nan)).a) == 0
 
 
+def test_transport_lies_between_sharing_and_not_sharing():
+    # Both features of A like B's first best, the first of them hardly more than the second.
+    scores = np.array([[0.9, 0.85], [0.9, 0.5]])
+    assert pairs_of(pairings.transport(scores, 0.1)) == [(0, 1), (1, 0)]
+    assert pairs_of(pairings.transport(scores, 0.1)) != pairs_of(
+        pairings.nearest(by_hand(scores)[0])
+    )
+    # More features in A than in B: some must share.
+    rng = np.random.default_rng(3)
+    square = np.eye(5) * 0.9 + rng.random((5, 5)) * 0.05
+    found = pairings.transport(np.vstack([square, square]), 0.1)
+    assert pairs_of(found) == [(i, i % 5) for i in range(10)]
+    np.fill_diagonal(square, np.nan)
+    barred = pairings.transport(square, 0.1)
+    assert (barred.a != barred.b).all()
+
+
 def test_all_pairings_of_permuted_features():
     rng = np.random.default_rng(17)
-    a = random_sparse(rng, 500, 12)
+    a = sp.csr_matrix(random_sparse(rng, 500, 12).toarray() * (np.arange(12) != 4))
     order = rng.permutation(12)
-    matcher = Matcher(a, a[:, order])
-    for pairing in pairings.all_pairings(matcher).values():
-        assert pairs_of(pairing) == list(enumerate(np.argsort(order)))
-        np.testing.assert_allclose(pairing.score, 1)
-    shifted = pairings.all_pairings(matcher, 100)
-    assert max(pairing.score.max() for pairing in shifted.values()) < 0.5
-    rolled = sp.csr_matrix(np.roll(a[:, order].toarray(), 100, axis=0))
-    for name, pairing in pairings.all_pairings(Matcher(a, rolled)).items():
-        assert pairs_of(pairing) == pairs_of(shifted[name])
-    alone = pairings.all_pairings(Matcher(a, a, exclude_self=True))
-    assert all((pairing.a != pairing.b).all() for pairing in alone.values())
+    b = sp.csr_matrix(a[:, order])
+    sample = sample_of(500)
+    expected = [pair for pair in enumerate(np.argsort(order)) if pair[0] != 4]
+    found = pair_layers(match_layers(a, b, sample), a, b, sample, epsilon=0.05)
+    assert {one.pairing: len(one.null_r) for one in found} == {
+        "a_to_b": 3, "b_to_a": 3, "one_per_b": 3, "mutual": 3, "hungarian": 3, "transport": 3,
+    }  # fmt: skip
+    for one in found:
+        assert pairs_of(one.pairs) == expected
+        np.testing.assert_allclose(one.pairs.score, 1)
+        np.testing.assert_allclose(one.bootstrap_r, 1, atol=1e-6)
+        assert max(values.max() for values in one.null_r) < 0.5
+    rolled = sp.csr_matrix(np.roll(b.toarray(), 101, axis=0))
+    met = pair_layers(match_layers(a, rolled, sample), a, rolled, sample)
+    for one, other in zip(met, found, strict=False):
+        np.testing.assert_allclose(one.pairs.score, other.null_r[1], atol=1e-12)
+    own = match_layers(a, a, sample, exclude_self=True)
+    for one in pair_layers(own, a, a, sample, epsilon=0.05, exclude_self=True):
+        assert (one.pairs.a != one.pairs.b).all()
+
+
+def test_meeting_documents_keep_what_depends_on_the_place_alone():
+    rng = np.random.default_rng(18)
+    n, size = 800, 20
+    place = np.zeros((size, 2))
+    place[0, 0] = place[5, 1] = 1
+    a = sp.csr_matrix(
+        np.hstack([np.tile(place, (n // size, 1)), random_sparse(rng, n, 6).toarray()])
+    )
+    sample = sample_of(n)
+    match = match_layers(a, a, sample)
+    assert (match.alive_r > 0.999).all()
+    null = null_of_meeting_documents(match, a, a, sample, np.array([1, 7, 39]))
+    assert (null[:, :2] > 0.999).all()
+    assert (null[:, 2:] < 0.4).all()
+    assert (match.alive_null_r[1:, :2] < 0.5).all()  # shifts by 101 and 77 rows keep no place
 
 
 SETTINGS = Matching(
-    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, memory_mb=64, threshold=0.7, seed=0
-)
-PAIR = Pair(a="one", b="two", a_seed=0, b_seed=0)
+    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, memory_mb=64, threshold=0.7, seed=0,
+    transport_epsilon=0.05,
+    filters=PairFilters(
+        n_top=3, non_concept=True, shared_token=True, one_per_b=True, min_r=0.1
+    ),
+    concepts=Concepts(min_hits=1, n_random=19, topic_share=0.3, min_positions=20),
+)  # fmt: skip
+LISTS = ConceptLists(non_concept=["."], concepts={"one": ["w1", "w3"], "none": ["unknown"]})
+
+
+def tables_of(a, b):
+    return match_pair("pair", read_pair(a, b, 0, 0), SETTINGS, LISTS)
 
 
 def write_model(path, ends, features, seed=0):
     document = np.repeat(np.arange(20), len(ends)).astype(np.int64)
     tokens = pd.DataFrame({"document": document, "end": np.tile(ends, 20).astype(np.int32)})
-    write_table(path / "tokens.parquet", tokens)
+    pieces = np.array([f"▁w{end}" for end in ends])
+    pieces[-1] = "."
+    write_table(path / "tokens.parquet", tokens.assign(piece=np.tile(pieces, 20)))
     for layer, matrix in enumerate(features):
-        write_sparse(path / f"l{layer}_mlp_out_seed{seed}.safetensors", matrix)
+        name = f"l{layer}_mlp_out_seed{seed}.safetensors"
+        write_sparse(path / name, matrix)
+        bos = sp.csr_matrix(np.eye(1, matrix.shape[1], dtype=np.float32) * 50)
+        write_sparse(path / "bos" / name, bos)
 
 
 def test_directories_with_different_tokenizers(tmp_path):
@@ -384,16 +450,20 @@ def test_directories_with_different_tokenizers(tmp_path):
     fine = [random_sparse(rng, 200, d, 0.2) for d in (6, 7)]
     write_model(tmp_path / "a", np.arange(1, 11), fine)
     write_model(tmp_path / "b", np.arange(2, 11, 2), [matrix[1::2] for matrix in fine])
-    tables = match_directories("pair", tmp_path / "a", tmp_path / "b", PAIR, SETTINGS)
-    assert set(tables) == {"features", "backward", "layers", "headline", "pairings", "scatter"}
+    tables = tables_of(tmp_path / "a", tmp_path / "b")
+    assert set(tables) == {
+        "features", "backward", "layers", "headline", "pairings", "scatter", "meeting", "filters",
+        "concepts", "subsets", "unfiltered",
+    }  # fmt: skip
     layers = tables["layers"].set_index(["layer_a", "layer_b"])
     assert set(layers["n_positions"]) == {100}
     assert set(layers["aligned_share_a"]) == {0.5}
     assert set(layers["aligned_share_b"]) == {1.0}
     assert layers.loc[(0, 0), "median_r"] == pytest.approx(1)
     assert layers.loc[(0, 1), "median_r"] < 0.7
-    assert not any(table.isna().to_numpy().any() for table in tables.values())
-    again = match_directories("pair", tmp_path / "a", tmp_path / "b", PAIR, SETTINGS)
+    gaps = {name for name, table in tables.items() if table.isna().to_numpy().any()}
+    assert gaps <= {"concepts", "subsets"}  # of concepts that are not there
+    again = tables_of(tmp_path / "a", tmp_path / "b")
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, again[name], check_exact=True)
         write_table(tmp_path / "tables" / "pair" / f"{name}.parquet", table)
@@ -420,9 +490,9 @@ def test_bad_directories_are_one_clear_line(tmp_path):
         find_saes(tmp_path / "a", 4)
     write_model(tmp_path / "b", np.arange(1, 11), [sp.csr_matrix((200, 6), dtype=np.float32)])
     with pytest.raises(InputError, match="dead SAE"):
-        match_directories("pair", tmp_path / "b", tmp_path / "b", PAIR, SETTINGS)
+        tables_of(tmp_path / "b", tmp_path / "b")
     nan = random_sparse(rng, 200, 6)
     nan.data[3] = np.nan
     write_model(tmp_path / "c", np.arange(1, 11), [nan])
     with pytest.raises(InputError, match="NaN or infinite"):
-        match_directories("pair", tmp_path / "c", tmp_path / "c", PAIR, SETTINGS)
+        tables_of(tmp_path / "c", tmp_path / "c")

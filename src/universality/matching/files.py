@@ -1,38 +1,19 @@
-"""The matching study on feature directories: which SAEs meet, on which positions."""
+"""The features of two models from their directories: which SAEs meet, on which positions."""
 
-import logging
 import re
-from collections.abc import Callable
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
+import scipy.sparse as sp
 
 from universality.alignment import Alignment, align
 from universality.errors import InputError
 from universality.io import read_sparse, read_table
 from universality.matching.moments import Sparse
-from universality.matching.study import LayerMatch, PairedLayers, match_layers, pair_layers
-from universality.matching.tables import (
-    backward_table,
-    feature_table,
-    headline_table,
-    layer_table,
-    pairing_table,
-    scatter_table,
-)
-from universality.nulls import shift_offsets
-from universality.params.matching import Matching, Pair
-from universality.progress import progress
-from universality.randomness import generator
-from universality.stats import document_weights
+from universality.matching.tokens import Vocabulary
 
 SAE_ID = re.compile(r"l(\d+)_(.+)_seed(\d+)")
-
-Compared = TypeVar("Compared")
-_log = logging.getLogger(__name__)
 
 
 def find_saes(directory: Path, seed: int) -> dict[int, Path]:
@@ -84,67 +65,52 @@ def read_features(path: Path, rows: np.ndarray) -> Sparse:
     return matrix if len(rows) == matrix.shape[0] else matrix[rows]
 
 
-def match_directories(
-    key: str, a: Path, b: Path, pair: Pair, settings: Matching
-) -> dict[str, pd.DataFrame]:
-    """Return the tables of `key`: features, backward, layers, headline, pairings, scatter."""
-    paths_a, paths_b = find_saes(a, pair.a_seed), find_saes(b, pair.b_seed)
+@dataclass(frozen=True)
+class PairInputs:
+    """The features of two models at the positions that both have read."""
+
+    a: dict[int, Sparse]
+    """Layer -> `(n, d_a)`."""
+    b: dict[int, Sparse]
+    paths_a: dict[int, Path]
+    paths_b: dict[int, Path]
+    aligned: Alignment
+    documents: np.ndarray
+    """Document of every row, `(n,)`."""
+    vocabulary: Vocabulary
+    token_a: np.ndarray
+    """Number (`vocabulary`) of A's token at every row, `(n,)`."""
+    token_b: np.ndarray
+
+    def same_sae(self, layer_a: int, layer_b: int) -> bool:
+        """Return whether two layers are one and the same file."""
+        return self.paths_a[layer_a].resolve() == self.paths_b[layer_b].resolve()
+
+    def with_bos(self, layer: int, side: str) -> Sparse:
+        """Return the features with a row of BOS for every document, below the other rows."""
+        paths, features = (self.paths_a, self.a) if side == "a" else (self.paths_b, self.b)
+        path = paths[layer]
+        row = read_sparse(path.parent / "bos" / path.name)
+        copies = [row] * len(np.unique(self.documents))
+        return sp.vstack([features[layer], *copies], format="csr")
+
+
+def read_pair(a: Path, b: Path, a_seed: int, b_seed: int) -> PairInputs:
+    """Read the features of SAE seeds of two models from their directories."""
+    paths_a, paths_b = find_saes(a, a_seed), find_saes(b, b_seed)
     aligned, documents = align_directories(a, b)
-    _log.info(
-        "%s: %d shared positions, %.1f%% of A and %.1f%% of B",
-        *(key, len(documents), 100 * aligned.share_a, 100 * aligned.share_b),
+    pieces = [
+        read_table(folder / "tokens.parquet")["piece"].to_numpy()[rows]
+        for folder, rows in ((a, aligned.rows_a), (b, aligned.rows_b))
+    ]
+    vocabulary = Vocabulary(*map(set, pieces))
+    return PairInputs(
+        {layer: read_features(path, aligned.rows_a) for layer, path in paths_a.items()},
+        {layer: read_features(path, aligned.rows_b) for layer, path in paths_b.items()},
+        paths_a,
+        paths_b,
+        aligned,
+        documents,
+        vocabulary,
+        *map(vocabulary.encode, pieces),
     )
-    n_documents = len(np.unique(documents))
-    options: dict[str, Any] = {
-        "offsets": shift_offsets(documents, settings.n_null, generator(settings.seed, "null", key)),
-        "weights": document_weights(
-            n_documents, settings.n_bootstrap, generator(settings.seed, "bootstrap", key)
-        ),
-        "min_count": settings.min_count,
-        "memory_mb": settings.memory_mb,
-    }
-    all_a = {layer: read_features(path, aligned.rows_a) for layer, path in paths_a.items()}
-    all_b = {layer: read_features(path, aligned.rows_b) for layer, path in paths_b.items()}
-
-    def compare(how: Callable[..., Compared], layer_a: int, layer_b: int) -> Compared:
-        same = paths_a[layer_a].resolve() == paths_b[layer_b].resolve()
-        sides = all_a[layer_a], all_b[layer_b], documents
-        return how(*sides, layers=(layer_a, layer_b), exclude_self=same, **options)
-
-    matches: list[LayerMatch] = []
-    for layer_a, layer_b in progress(list(product(paths_a, paths_b)), desc=key):
-        matches.append(compare(match_layers, layer_a, layer_b))
-        _require_alive(matches[-1], paths_a[layer_a], paths_b[layer_b], settings.min_count)
-    headline = headline_table(matches, settings.threshold)
-    chosen = headline.query("selection == 'best_layer' and layer_a >= 0")
-    paired: list[PairedLayers] = []
-    for layer_a, layer_b in zip(chosen["layer_a"], chosen["layer_b"], strict=True):
-        paired += compare(pair_layers, layer_a, layer_b)
-    best = chosen.loc[chosen["median_r"].idxmax()]
-    layers = int(best["layer_a"]), int(best["layer_b"])
-    example = next(match for match in matches if (match.layer_a, match.layer_b) == layers)
-    scatter = scatter_table(example, all_a[layers[0]], all_b[layers[1]], settings.n_scatter)
-    positions = {
-        "n_positions": len(documents),
-        "n_documents": n_documents,
-        "aligned_share_a": aligned.share_a,
-        "aligned_share_b": aligned.share_b,
-        "threshold": settings.threshold,
-    }
-    return {
-        "features": pd.concat(map(feature_table, matches), ignore_index=True),
-        "backward": pd.concat(map(backward_table, matches), ignore_index=True),
-        "layers": layer_table(matches, settings.threshold).assign(**positions),
-        "headline": headline.assign(**positions),
-        "pairings": pairing_table(paired, settings.threshold).assign(**positions),
-        "scatter": scatter,
-    }
-
-
-def _require_alive(match: LayerMatch, path_a: Path, path_b: Path, min_count: int) -> None:
-    for path, alive in ((path_a, match.alive_a), (path_b, match.alive_b)):
-        if not alive.any():
-            raise InputError(
-                f"{path}: a dead SAE: no feature fires on {min_count} (matching.min_count) of the "
-                "shared positions"
-            )

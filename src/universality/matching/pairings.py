@@ -1,11 +1,10 @@
 """Ways to pair the features of two sets, once it is known how alike they are."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-
-from universality.matching.partners import Matcher, Matches
 
 _NEVER = -10.0
 """So far below every score that no assignment gains by it."""
@@ -19,11 +18,23 @@ class Pairing:
     b: np.ndarray
     score: np.ndarray
 
+    def subset(self, kept: np.ndarray) -> "Pairing":
+        """Return the pairs that `kept`, a mask or indices, names."""
+        return Pairing(self.a[kept], self.b[kept], self.score[kept])
 
-def nearest(matches: Matches) -> Pairing:
+
+@dataclass(frozen=True)
+class Partners:
+    """The best partner of every feature and its score, `(d,)` each; -1 and 0 if there is none."""
+
+    partner: np.ndarray
+    r: np.ndarray
+
+
+def nearest(best: Partners) -> Pairing:
     """Pair every feature with its best partner, which several may share (many to one)."""
-    a = np.flatnonzero(matches.found[:, 0])
-    return Pairing(a, matches.partner[a, 0], matches.r[a, 0])
+    a = np.flatnonzero(best.partner >= 0)
+    return Pairing(a, best.partner[a], best.r[a])
 
 
 def swapped(pairing: Pairing) -> Pairing:
@@ -35,15 +46,13 @@ def swapped(pairing: Pairing) -> Pairing:
 def best_of_rivals(pairing: Pairing) -> Pairing:
     """Keep, of the pairs that share a partner, the best (Lan et al. 2024, "1-1")."""
     order = np.lexsort((pairing.a, -pairing.score))
-    kept = np.sort(order[np.unique(pairing.b[order], return_index=True)[1]])
-    return Pairing(pairing.a[kept], pairing.b[kept], pairing.score[kept])
+    return pairing.subset(np.sort(order[np.unique(pairing.b[order], return_index=True)[1]]))
 
 
-def mutual(forward: Matches, backward: Matches) -> Pairing:
+def mutual(forward: Partners, backward: Partners) -> Pairing:
     """Pair features that are each other's best partner."""
     pairs = nearest(forward)
-    kept = backward.partner[pairs.b, 0] == pairs.a
-    return Pairing(pairs.a[kept], pairs.b[kept], pairs.score[kept])
+    return pairs.subset(backward.partner[pairs.b] == pairs.a)
 
 
 def assignment(scores: np.ndarray) -> Pairing:
@@ -57,18 +66,43 @@ def assignment(scores: np.ndarray) -> Pairing:
     return Pairing(a[kept], b[kept], scores[a, b][kept])
 
 
-def all_pairings(matcher: Matcher, shift: int = 0) -> dict[str, Pairing]:
-    """Return every pairing, with A's row i meeting B's row i - `shift`.
+def transport(scores: np.ndarray, epsilon: float) -> Pairing:
+    """Pair every feature of A with where most of its mass goes in entropic optimal transport.
+
+    Every feature has the same mass, moving it costs 1 - score, and `epsilon` is the weight of the
+    entropy (Cuturi 2013, through POT): between the nearest partner, which costs nothing to share,
+    and the assignment, which none may share. NaN is a pair that may not be.
+    """
+    import ot
+
+    if not scores.size:
+        none = np.zeros(0, dtype=np.int64)
+        return Pairing(none, none, np.zeros(0))
+    cost = 1 - np.where(np.isnan(scores), _NEVER, scores)
+    mass_a, mass_b = (np.full(n, 1 / n) for n in scores.shape)
+    plan: Any = ot.sinkhorn(mass_a, mass_b, cost, epsilon, numItermax=1000, stopThr=1e-4)
+    b = np.where(np.isnan(scores), -1.0, plan).argmax(axis=1)
+    a = np.arange(len(b))
+    kept = ~np.isnan(scores[a, b])
+    return Pairing(a[kept], b[kept], scores[a, b][kept])
+
+
+def by_nearest(forward: Partners, backward: Partners) -> dict[str, Pairing]:
+    """Return the pairings that need only the best partners of both sides.
 
     a_to_b and b_to_a: many to one, the best partner of each; one_per_b: of A's features that share
-    a best partner, the best; mutual; hungarian: one to one.
+    a best partner, the best; mutual.
     """
-    forward, backward = matcher.partners(1, shift)
     best = nearest(forward)
     return {
         "a_to_b": best,
         "b_to_a": swapped(nearest(backward)),
         "one_per_b": best_of_rivals(best),
         "mutual": mutual(forward, backward),
-        "hungarian": assignment(matcher.all_scores(shift)),
     }
+
+
+def by_all_scores(scores: np.ndarray, epsilon: float | None) -> dict[str, Pairing]:
+    """Return the pairings that need every score: hungarian and, with an `epsilon`, transport."""
+    found = {"hungarian": assignment(scores)}
+    return found if epsilon is None else found | {"transport": transport(scores, epsilon)}

@@ -95,13 +95,6 @@ class Matcher:
             state.path.unlink(missing_ok=True)
         return found[0].finish(), found[1].finish()
 
-    def best_under_shifts(self, offsets: np.ndarray) -> np.ndarray:
-        """Return the best score of A's features with B's rows shifted: `(n_offsets, d_a)`.
-
-        Offset o puts row i of B at row i + o, circularly; 0 where there is no partner.
-        """
-        return np.array([self.partners(1, int(offset))[0].r[:, 0] for offset in offsets])
-
     def all_scores(self, shift: int = 0) -> np.ndarray:
         """Return the score of every pair `(d_a, d_b)`, NaN where there is none.
 

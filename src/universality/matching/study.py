@@ -6,8 +6,26 @@ import numpy as np
 
 from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.moments import Sparse, moments
-from universality.matching.pairings import all_pairings
-from universality.matching.partners import Matcher
+from universality.matching.pairings import Pairing, Partners, by_all_scores, by_nearest
+from universality.matching.partners import Matcher, Matches
+from universality.nulls import documents_meeting
+
+N_SLOW_NULL = 3
+"""Null draws of optimal transport, which is slow."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The positions that two models share, and how numbers are judged on them."""
+
+    documents: np.ndarray
+    """Document of every row, `(n,)`."""
+    offsets: np.ndarray
+    """Shifts of B's rows that make the null (`nulls.shift_offsets`)."""
+    weights: np.ndarray
+    """Resampled documents (`stats.document_weights`)."""
+    min_count: int
+    memory_mb: float = 1024
 
 
 @dataclass(frozen=True)
@@ -24,123 +42,165 @@ class LayerMatch:
     alive_b: np.ndarray
     count_a: np.ndarray
     count_b: np.ndarray
-    partner: np.ndarray
+    forward: Partners
     """Best partner in B of every feature of A, `(d_a,)`."""
-    r: np.ndarray
-    partner_backward: np.ndarray
+    backward: Partners
     """Best partner in A of every feature of B, `(d_b,)`."""
-    r_backward: np.ndarray
-    null_r: np.ndarray
-    """Best r of every feature of A under each shift of B, `(n_null, d_a)`."""
+    null_forward: list[Partners]
+    """The same under each shift of B."""
+    null_backward: list[Partners]
     bootstrap_r: np.ndarray
     """r with the partner held fixed, over resampled documents, `(n_bootstrap, alive of A)`."""
 
     @property
     def alive_r(self) -> np.ndarray:
         """Best r of A's alive features."""
-        return self.r[self.alive_a]
+        return self.forward.r[self.alive_a]
 
     @property
     def alive_null_r(self) -> np.ndarray:
         """Best r of A's alive features under each shift, `(n_null, alive of A)`."""
-        return self.null_r[:, self.alive_a]
+        return np.array([null.r[self.alive_a] for null in self.null_forward])
 
 
 def match_layers(
     a: Sparse,
     b: Sparse,
-    documents: np.ndarray,
+    sample: Sample,
+    layers: tuple[int, int] = (0, 0),
     *,
-    layers: tuple[int, int],
-    offsets: np.ndarray,
-    weights: np.ndarray,
-    min_count: int,
-    memory_mb: float = 1024,
     exclude_self: bool = False,
 ) -> LayerMatch:
-    """Match features `(n, d_a)` with `(n, d_b)` over the same n positions, in both directions.
+    """Match features `(n, d_a)` with `(n, d_b)` over the n positions of `sample`, both ways.
 
-    `documents` `(n,)` is each row's document, `offsets` the shifts of B's rows that make the null
-    (`nulls.shift_offsets`), `weights` the resampled documents (`stats.document_weights`). Under
-    the null the best partner is searched anew, so it carries the same selection.
+    Under the null the best partner is searched anew, so it carries the same selection.
     """
-    kept_a, count_a = _alive(a, min_count)
-    kept_b, count_b = _alive(b, min_count)
+    kept_a, count_a = _alive(a, sample.min_count)
+    kept_b, count_b = _alive(b, sample.min_count)
     alive_a, alive_b = (np.flatnonzero(kept) for kept in (kept_a, kept_b))
     if exclude_self and not np.array_equal(kept_a, kept_b):
         raise ValueError("exclude_self needs A and B to be the same features")
     used_a, used_b = a[:, alive_a], b[:, alive_b]
-    partner, r = np.full(a.shape[1], -1), np.zeros(a.shape[1])
-    partner_backward, r_backward = np.full(b.shape[1], -1), np.zeros(b.shape[1])
-    null_r = np.zeros((len(offsets), a.shape[1]))
-    bootstrap_r = np.zeros((len(weights), len(alive_a)), dtype=np.float32)
-    if len(alive_a) and len(alive_b):
-        matcher = Matcher(used_a, used_b, exclude_self=exclude_self, memory_mb=memory_mb)
-        forward, backward = matcher.partners()
-        found, best = forward.found[:, 0], forward.partner[:, 0]
-        partner[alive_a] = np.where(found, alive_b[best], -1)
-        r[alive_a] = forward.r[:, 0]
-        partner_backward[alive_b] = np.where(
-            backward.found[:, 0], alive_a[backward.partner[:, 0]], -1
+    matcher = Matcher(used_a, used_b, exclude_self=exclude_self, memory_mb=sample.memory_mb)
+
+    def partners(offset: int) -> tuple[Partners, Partners]:
+        forward, backward = matcher.partners(1, offset)
+        return (
+            _among_all(forward, alive_a, alive_b, a.shape[1]),
+            _among_all(backward, alive_b, alive_a, b.shape[1]),
         )
-        r_backward[alive_b] = backward.r[:, 0]
-        sums = document_sums(used_a[:, found], used_b[:, best[found]], documents)
-        bootstrap_r[:, found] = resampled_r(sums, weights)
-        null_r[:, alive_a] = matcher.best_under_shifts(offsets)
+
+    forward, backward = partners(0)
+    nulls = [partners(int(offset)) for offset in sample.offsets]
+    pairs = by_nearest(forward, backward)["a_to_b"]
+    bootstrap_r = np.zeros((len(sample.weights), len(alive_a)), dtype=np.float32)
+    bootstrap_r[:, np.searchsorted(alive_a, pairs.a)] = _resampled(a, b, pairs, sample)
     return LayerMatch(
         *layers,
         kept_a,
         kept_b,
         count_a,
         count_b,
-        partner,
-        r,
-        partner_backward,
-        r_backward,
-        null_r,
+        forward,
+        backward,
+        [null[0] for null in nulls],
+        [null[1] for null in nulls],
         bootstrap_r,
     )
 
 
 @dataclass(frozen=True)
 class PairedLayers:
-    """One way of pairing the alive features of one SAE of A with those of one SAE of B."""
+    """One way of pairing the features of one SAE of A with those of one SAE of B."""
 
     pairing: str
     layer_a: int
     layer_b: int
     n_alive_a: int
-    r: np.ndarray
-    """Correlation of each pair, `(n_pairs,)`."""
+    pairs: Pairing
     null_r: list[np.ndarray]
-    """The same of the pairs that are found under each shift of B, which may be fewer or more."""
+    """r of the pairs that are found under each shift of B, which may be fewer or more."""
     bootstrap_r: np.ndarray
     """r of the pairs over resampled documents, `(n_bootstrap, n_pairs)`."""
 
 
 def pair_layers(
+    match: LayerMatch,
     a: Sparse,
     b: Sparse,
-    documents: np.ndarray,
+    sample: Sample,
     *,
-    layers: tuple[int, int],
-    offsets: np.ndarray,
-    weights: np.ndarray,
-    min_count: int,
-    memory_mb: float = 1024,
+    epsilon: float | None = None,
     exclude_self: bool = False,
 ) -> list[PairedLayers]:
-    """Pair features in every way of `pairings.all_pairings`; the arguments are `match_layers`'."""
-    used_a, used_b = (side[:, _alive(side, min_count)[0]] for side in (a, b))
-    matcher = Matcher(used_a, used_b, exclude_self=exclude_self, memory_mb=memory_mb)
-    under_null = [all_pairings(matcher, int(offset)) for offset in offsets]
+    """Pair the alive features of `match`, which is of the same `a`, `b` and `sample`, in every way.
+
+    `epsilon` is that of `pairings.transport`, which is left out without one.
+    """
+    alive_a, alive_b = np.flatnonzero(match.alive_a), np.flatnonzero(match.alive_b)
+    matcher = Matcher(
+        a[:, alive_a], b[:, alive_b], exclude_self=exclude_self, memory_mb=sample.memory_mb
+    )
+
+    def from_scores(offset: int, epsilon: float | None) -> dict[str, Pairing]:
+        pairings = by_all_scores(matcher.all_scores(offset), epsilon)
+        return {
+            name: Pairing(alive_a[found.a], alive_b[found.b], found.score)
+            for name, found in pairings.items()
+        }
+
+    nulls = [
+        by_nearest(forward, backward)
+        | from_scores(int(offset), epsilon if draw < N_SLOW_NULL else None)
+        for draw, (offset, forward, backward) in enumerate(
+            zip(sample.offsets, match.null_forward, match.null_backward, strict=True)
+        )
+    ]
+    return [
+        PairedLayers(
+            name,
+            match.layer_a,
+            match.layer_b,
+            len(alive_a),
+            pairs,
+            [null[name].score for null in nulls if name in null],
+            _resampled(a, b, pairs, sample),
+        )
+        for name, pairs in (
+            by_nearest(match.forward, match.backward) | from_scores(0, epsilon)
+        ).items()
+    ]
+
+
+def null_of_meeting_documents(
+    match: LayerMatch, a: Sparse, b: Sparse, sample: Sample, shifts: np.ndarray
+) -> np.ndarray:
+    """Return the best r of A's alive features `(n_shifts, alive of A)` under the stricter null.
+
+    Document i of A meets document i + shift of B, position by position
+    (`nulls.documents_meeting`), so that what depends on the place in a document stays shared.
+    """
+    used_a, used_b = a[:, np.flatnonzero(match.alive_a)], b[:, np.flatnonzero(match.alive_b)]
     found = []
-    for name, pairs in all_pairings(matcher).items():
-        sums = document_sums(used_a[:, pairs.a], used_b[:, pairs.b], documents)
-        nulls = [pairings[name].score for pairings in under_null]
-        resampled = resampled_r(sums, weights)
-        found.append(PairedLayers(name, *layers, used_a.shape[1], pairs.score, nulls, resampled))
-    return found
+    for shift in shifts:
+        rows_a, rows_b = documents_meeting(sample.documents, int(shift))
+        matcher = Matcher(used_a[rows_a], used_b[rows_b], memory_mb=sample.memory_mb)
+        found.append(matcher.partners()[0].r[:, 0])
+    return np.array(found)
+
+
+def _resampled(a: Sparse, b: Sparse, pairs: Pairing, sample: Sample) -> np.ndarray:
+    sums = document_sums(a[:, pairs.a], b[:, pairs.b], sample.documents)
+    return resampled_r(sums, sample.weights)
+
+
+def _among_all(found: Matches, own: np.ndarray, others: np.ndarray, d: int) -> Partners:
+    """Return the best of matches between the features `own` and `others`, for all `d` features."""
+    partner, r = np.full(d, -1), np.zeros(d)
+    if len(others):
+        partner[own] = np.where(found.found[:, 0], others[found.partner[:, 0]], -1)
+        r[own] = found.r[:, 0]
+    return Partners(partner, r)
 
 
 def _alive(features: Sparse, min_count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,12 @@
 """The tables of the matching study, from its matches."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from universality.matching.moments import Sparse
 from universality.matching.study import LayerMatch, PairedLayers
@@ -17,16 +19,17 @@ POOLED = -1
 
 def feature_table(match: LayerMatch) -> pd.DataFrame:
     """Return one row per feature of A: its best partner, r, and r under the first shift of B."""
-    partner, found = match.partner, match.partner >= 0
-    back = np.where(found, match.partner_backward[partner], -1)
+    partner = match.forward.partner
+    found = partner >= 0
+    back = np.where(found, match.backward.partner[partner], -1)
     return pd.DataFrame(
         {
             "layer_a": match.layer_a,
             "layer_b": match.layer_b,
             "feature_a": np.arange(len(partner)),
             "partner": partner,
-            "r": match.r,
-            "null_r": match.null_r[0],
+            "r": match.forward.r,
+            "null_r": match.null_forward[0].r,
             "count_a": match.count_a,
             "partner_count": np.where(found, match.count_b[partner], 0),
             "alive": match.alive_a,
@@ -41,9 +44,9 @@ def backward_table(match: LayerMatch) -> pd.DataFrame:
         {
             "layer_a": match.layer_a,
             "layer_b": match.layer_b,
-            "feature_b": np.arange(len(match.r_backward)),
-            "partner": match.partner_backward,
-            "r": match.r_backward,
+            "feature_b": np.arange(len(match.alive_b)),
+            "partner": match.backward.partner,
+            "r": match.backward.r,
             "count_b": match.count_b,
             "alive": match.alive_b,
         }
@@ -54,7 +57,7 @@ def layer_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame
     """Return one row per pair of layers, with the null and the interval of its median r."""
     rows = []
     for match in matches:
-        backward = match.r_backward[match.alive_b]
+        backward = match.backward.r[match.alive_b]
         rows.append(
             {
                 "layer_a": match.layer_a,
@@ -62,11 +65,16 @@ def layer_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame
                 "d_a": len(match.alive_a),
                 "d_b": len(match.alive_b),
                 "n_alive_b": int(match.alive_b.sum()),
-                **_summary([match], [[match]] * len(match.null_r), threshold),
+                **summary([match], [[match]] * len(match.null_forward), threshold),
                 "median_r_backward": float(np.median(backward)) if len(backward) else 0.0,
             }
         )
-    return pd.DataFrame(rows)
+    return with_q(pd.DataFrame(rows), "median_r_p")
+
+
+def with_q(table: pd.DataFrame, p: str) -> pd.DataFrame:
+    """Add to p-values what Benjamini and Hochberg (1995) make of them over all rows (`_q`)."""
+    return table.assign(**{f"{p.removesuffix('_p')}_q": false_discovery_control(table[p])})
 
 
 def headline_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame:
@@ -79,7 +87,7 @@ def headline_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFr
     layers_a = sorted({match.layer_a for match in matches})
     layers_b = sorted({match.layer_b for match in matches})
     by_layer = {a: [match for match in matches if match.layer_a == a] for a in layers_a}
-    n_null = len(matches[0].null_r)
+    n_null = len(matches[0].null_forward)
 
     def best(layer: int, median: Callable[[LayerMatch], float]) -> LayerMatch:
         return max(by_layer[layer], key=median)
@@ -114,18 +122,19 @@ def _selection_rows(
                 "n_layers_searched": n_searched,
                 "layer_a": layer_a,
                 "layer_b": layer_b,
-                **_summary([chosen[a] for a in layers], under_null, threshold),
+                **summary([chosen[a] for a in layers], under_null, threshold),
             }
         )
     return rows
 
 
-def _summary(
+def summary(
     matches: Sequence[LayerMatch], under_null: Sequence[Sequence[LayerMatch]], threshold: float
 ) -> dict[str, float]:
     """Return the numbers of the alive features of `matches`, pooled, with null and interval.
 
-    `under_null[s]` are the matches that shift s is judged on.
+    `under_null[s]` are the matches that shift s is judged on. Statistics are of r: median, mean and
+    share of at least `threshold`, each with `_low` and `_high` over documents, `_null` and `_p`.
     """
     r = np.concatenate([match.alive_r for match in matches])
     resampled = np.concatenate([match.bootstrap_r for match in matches], axis=1)
@@ -147,7 +156,7 @@ def pairing_table(paired: Sequence[PairedLayers], threshold: float) -> pd.DataFr
         alike = [one for one in paired if one.pairing == name]
         for group in [*([one] for one in alike), alike]:
             pooled = group is alike
-            r = np.concatenate([one.r for one in group])
+            r = np.concatenate([one.pairs.score for one in group])
             nulls = zip(*(one.null_r for one in group), strict=True)
             null = [np.concatenate(parts) for parts in nulls]
             resampled = np.concatenate([one.bootstrap_r for one in group], axis=1)
@@ -162,6 +171,54 @@ def pairing_table(paired: Sequence[PairedLayers], threshold: float) -> pd.DataFr
                     **_numbers(r, resampled, null, threshold),
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def filter_table(
+    steps: Sequence[PairedLayers], alone: Sequence[Mapping[str, int]], threshold: float
+) -> pd.DataFrame:
+    """Return `pairing_table` of the pairs that are left after each filter, and how many it took.
+
+    `n_removed` are those that the filters before had left, `n_removed_alone` all that it would take
+    by itself; `alone` holds the latter for each pair of layers, in the order of `steps`.
+    """
+    table = pairing_table(steps, threshold).rename(columns={"pairing": "filter"})
+    layers = ["layer_a", "layer_b"]
+    table["n_removed"] = -table.groupby(layers)["n_pairs"].diff().fillna(0).astype(int)
+    names = table.loc[table["layer_a"] >= 0, layers].drop_duplicates().to_numpy().tolist()
+    by_layers = {tuple(pair): counts for pair, counts in zip(names, alone, strict=True)}
+    pooled = Counter()
+    for counts in alone:
+        pooled.update(counts)
+    by_layers[POOLED, POOLED] = pooled
+    table["n_removed_alone"] = [
+        by_layers[layer_a, layer_b].get(name, 0)
+        for name, layer_a, layer_b in table[["filter", *layers]].itertuples(index=False)
+    ]
+    return table
+
+
+def meeting_table(
+    matches: Sequence[LayerMatch], nulls: Sequence[np.ndarray], threshold: float
+) -> pd.DataFrame:
+    """Return one row per match, and one pooled, judged by the null of meeting documents.
+
+    `nulls` are `study.null_of_meeting_documents` of each match.
+    """
+    rows = []
+    everything = list(range(len(matches)))
+    for group, pooled in [*(([index], False) for index in everything), (everything, True)]:
+        r = np.concatenate([matches[index].alive_r for index in group])
+        resampled = np.concatenate([matches[index].bootstrap_r for index in group], axis=1)
+        null = np.concatenate([nulls[index] for index in group], axis=1)
+        rows.append(
+            {
+                "layer_a": POOLED if pooled else matches[group[0]].layer_a,
+                "layer_b": POOLED if pooled else matches[group[0]].layer_b,
+                "n_features": len(r),
+                **_numbers(r, resampled, list(null), threshold),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -198,20 +255,20 @@ def scatter_table(match: LayerMatch, a: Sparse, b: Sparse, n_pairs: int) -> pd.D
     .125), so that the figure shows typical pairs. The very best would not be one: a feature of the
     first word of every story is constant where it fires, and matches with r = 1.
     """
-    alive = np.flatnonzero(match.partner >= 0)
-    order = alive[np.argsort(match.r[alive], kind="stable")]
+    alive = np.flatnonzero(match.forward.partner >= 0)
+    order = alive[np.argsort(match.forward.r[alive], kind="stable")]
     tables = []
     for pair, quantile in enumerate(1 - (np.arange(n_pairs) + 0.5) / n_pairs):
         if not len(order):
             break
         feature = int(order[round(quantile * (len(order) - 1))])
-        partner = int(match.partner[feature])
+        partner = int(match.forward.partner[feature])
         values = np.column_stack(
             [np.asarray(side.todense()).ravel() for side in (a[:, [feature]], b[:, [partner]])]
         )
         fires = (values != 0).any(axis=1)
         table = pd.DataFrame(values[fires].astype(np.float32), columns=["a", "b"])
-        keys = {"pair": pair, "quantile": quantile, "r": match.r[feature]}
+        keys = {"pair": pair, "quantile": quantile, "r": match.forward.r[feature]}
         keys |= {"layer_a": match.layer_a, "layer_b": match.layer_b}
         keys |= {"feature_a": feature, "partner": partner}
         tables.append(table.assign(**keys))

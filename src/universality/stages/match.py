@@ -6,24 +6,27 @@ from typing import Annotated
 import typer
 
 from universality.params.base import load_section
-from universality.params.matching import Matching, Pair
+from universality.params.matching import ConceptLists, Matching, Pair
 
 
 def command(
     key: Annotated[str, typer.Argument(help="pair of params.yaml")],
     a: Annotated[Path, typer.Option(help="features of model A")],
     b: Annotated[Path, typer.Option(help="features of model B")],
+    concepts: Annotated[Path, typer.Option(help="keywords of concepts")],
     out: Annotated[Path, typer.Option(help="directory for the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
     """Write the matching tables of pair `key`."""
     pair = load_section(params, Pair, "pairs", key)
     settings = load_section(params, Matching, "matching")
+    lists = load_section(concepts, ConceptLists)
 
     from universality.io import atomic_directory, write_table
-    from universality.matching.files import match_directories
+    from universality.matching.files import read_pair
+    from universality.matching.pair_study import match_pair
 
-    tables = match_directories(key, a, b, pair, settings)
+    tables = match_pair(key, read_pair(a, b, pair.a_seed, pair.b_seed), settings, lists)
     with atomic_directory(out) as directory:
         for name, table in tables.items():
             write_table(directory / f"{name}.parquet", table)

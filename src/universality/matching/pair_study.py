@@ -1,0 +1,243 @@
+"""The study of one pair of models: every table of it, from their features."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from universality.errors import InputError
+from universality.matching.concepts import (
+    concept_features,
+    concept_rows,
+    concept_table,
+    subset_table,
+    topic_rows,
+)
+from universality.matching.files import PairInputs
+from universality.matching.filters import Filters, filtered, removed_alone
+from universality.matching.study import (
+    LayerMatch,
+    PairedLayers,
+    Sample,
+    match_layers,
+    null_of_meeting_documents,
+    pair_layers,
+)
+from universality.matching.tables import (
+    backward_table,
+    feature_table,
+    filter_table,
+    headline_table,
+    layer_table,
+    meeting_table,
+    pairing_table,
+    scatter_table,
+)
+from universality.matching.tokens import top_tokens
+from universality.nulls import shift_offsets
+from universality.params.matching import ConceptLists, Matching
+from universality.progress import progress
+from universality.randomness import generator
+from universality.stats import document_weights
+
+N_VARIANT_NULL = 3
+"""Null draws where only the size of an effect is asked for."""
+
+_log = logging.getLogger(__name__)
+Tops = tuple[dict[int, np.ndarray], dict[int, np.ndarray]]
+
+
+def match_pair(
+    key: str, inputs: PairInputs, settings: Matching, lists: ConceptLists
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of pair `key`, by name; `matching.tables` and `concepts` say what each is.
+
+    Every SAE of A meets every SAE of B. What is costly, or hard to read for all of these, is done
+    for the layer of B that is best for each layer of A.
+    """
+    documents = inputs.documents
+    n_documents = len(np.unique(documents))
+    _log.info(
+        "%s: %d shared positions, %.1f%% of A and %.1f%% of B",
+        *(key, len(documents), 100 * inputs.aligned.share_a, 100 * inputs.aligned.share_b),
+    )
+    sample = _sample(documents, settings, key)
+    matches: list[LayerMatch] = []
+    for layers in progress(list(product(inputs.a, inputs.b)), desc=key):
+        matches.append(_match(inputs, sample, layers))
+        _require_alive(matches[-1], inputs, settings.min_count)
+    headline = headline_table(matches, settings.threshold)
+    best = headline.query("selection == 'best_layer' and layer_a >= 0")
+    by_layers = {(match.layer_a, match.layer_b): match for match in matches}
+    chosen = [by_layers[layers] for layers in zip(best["layer_a"], best["layer_b"], strict=True)]
+    top = best.loc[best["median_r"].idxmax()]
+    example = by_layers[int(top["layer_a"]), int(top["layer_b"])]
+    sides = inputs.a[example.layer_a], inputs.b[example.layer_b]
+    positions = {
+        "n_positions": len(documents),
+        "n_documents": n_documents,
+        "aligned_share_a": inputs.aligned.share_a,
+        "aligned_share_b": inputs.aligned.share_b,
+        "threshold": settings.threshold,
+    }
+    tables = {
+        "layers": layer_table(matches, settings.threshold),
+        "headline": headline,
+        "pairings": _pairings(inputs, sample, chosen, settings),
+        "meeting": _meeting(key, inputs, sample, chosen, settings),
+        **_by_tokens(key, inputs, chosen, settings, lists),
+        "subsets": _subsets(key, inputs, example, settings, lists),
+        "unfiltered": _unfiltered(inputs, sample, chosen, settings),
+    }
+    return {
+        "features": pd.concat(map(feature_table, matches), ignore_index=True),
+        "backward": pd.concat(map(backward_table, matches), ignore_index=True),
+        "scatter": scatter_table(example, *sides, settings.n_scatter),
+    } | {name: table.assign(**positions) for name, table in tables.items()}
+
+
+def _sample(documents: np.ndarray, settings: Matching, *names: str) -> Sample:
+    return Sample(
+        documents,
+        shift_offsets(documents, settings.n_null, generator(settings.seed, "null", *names)),
+        document_weights(
+            len(np.unique(documents)),
+            settings.n_bootstrap,
+            generator(settings.seed, "bootstrap", *names),
+        ),
+        settings.min_count,
+        settings.memory_mb,
+    )
+
+
+def _match(inputs: PairInputs, sample: Sample, layers: tuple[int, int]) -> LayerMatch:
+    sides = inputs.a[layers[0]], inputs.b[layers[1]]
+    return match_layers(*sides, sample, layers, exclude_self=inputs.same_sae(*layers))
+
+
+def _require_alive(match: LayerMatch, inputs: PairInputs, min_count: int) -> None:
+    for path, alive in (
+        (inputs.paths_a[match.layer_a], match.alive_a),
+        (inputs.paths_b[match.layer_b], match.alive_b),
+    ):
+        if not alive.any():
+            raise InputError(
+                f"{path}: a dead SAE: no feature fires on {min_count} (matching.min_count) of the "
+                "shared positions"
+            )
+
+
+def _pairings(
+    inputs: PairInputs, sample: Sample, chosen: Sequence[LayerMatch], settings: Matching
+) -> pd.DataFrame:
+    paired: list[PairedLayers] = []
+    for match in chosen:
+        layers = match.layer_a, match.layer_b
+        paired += pair_layers(
+            match, inputs.a[layers[0]], inputs.b[layers[1]], sample,
+            epsilon=settings.transport_epsilon, exclude_self=inputs.same_sae(*layers),
+        )  # fmt: skip
+    return pairing_table(paired, settings.threshold)
+
+
+def _meeting(
+    key: str, inputs: PairInputs, sample: Sample, chosen: Sequence[LayerMatch], settings: Matching
+) -> pd.DataFrame:
+    random = generator(settings.seed, "meeting documents", key)
+    n_documents = len(np.unique(sample.documents))
+    shifts = random.integers(1, n_documents, size=settings.n_null)
+    nulls = [
+        null_of_meeting_documents(
+            match, inputs.a[match.layer_a], inputs.b[match.layer_b], sample, shifts
+        )
+        for match in chosen
+    ]
+    return meeting_table(chosen, nulls, settings.threshold)
+
+
+def _by_tokens(
+    key: str,
+    inputs: PairInputs,
+    chosen: Sequence[LayerMatch],
+    settings: Matching,
+    lists: ConceptLists,
+) -> dict[str, pd.DataFrame]:
+    """Return what needs the tokens that features fire on most: filters and concepts."""
+    chooses = settings.filters
+    tops = [
+        (
+            top_tokens(inputs.a[match.layer_a], inputs.token_a, chooses.n_top),
+            top_tokens(inputs.b[match.layer_b], inputs.token_b, chooses.n_top),
+        )
+        for match in chosen
+    ]
+    non_concept = inputs.vocabulary.find(lists.non_concept if chooses.non_concept else [])
+    filters = Filters(non_concept, chooses.shared_token, chooses.one_per_b, chooses.min_r)
+    steps = [
+        step for match, pair in zip(chosen, tops, strict=True)
+        for step in filtered(match, *pair, filters)
+    ]  # fmt: skip
+    alone = [removed_alone(match, *pair, filters) for match, pair in zip(chosen, tops, strict=True)]
+    members = {
+        concept: [
+            concept_features(of_a, inputs.vocabulary.find(words), settings.concepts.min_hits)
+            for of_a, _ in tops
+        ]
+        for concept, words in lists.concepts.items()
+    }
+    random = generator(settings.seed, "concepts", key)
+    return {
+        "filters": filter_table(steps, alone, settings.threshold),
+        "concepts": concept_table(chosen, members, settings.concepts.n_random, random),
+    }
+
+
+def _subsets(
+    key: str, inputs: PairInputs, match: LayerMatch, settings: Matching, lists: ConceptLists
+) -> pd.DataFrame:
+    """Match one pair of layers anew on a concept's positions, and on the text of one topic."""
+    rows: dict[tuple[str, str], np.ndarray] = {}
+    for concept, words in lists.concepts.items():
+        keywords = inputs.vocabulary.find(words)
+        rows["tokens", concept] = concept_rows(inputs.token_a, keywords)
+        rows["topic", concept] = topic_rows(
+            inputs.token_a, inputs.documents, keywords, settings.concepts.topic_share
+        )
+
+    def sample(documents: np.ndarray, *names: str) -> Sample:
+        return _sample(documents, settings, key, *names)
+
+    return subset_table(
+        inputs.a[match.layer_a], inputs.b[match.layer_b], inputs.documents, rows, sample,
+        generator(settings.seed, "subsets", key), settings.threshold,
+        settings.concepts.min_positions,
+    ).assign(layer_a=match.layer_a, layer_b=match.layer_b)  # fmt: skip
+
+
+def _unfiltered(
+    inputs: PairInputs, sample: Sample, chosen: Sequence[LayerMatch], settings: Matching
+) -> pd.DataFrame:
+    """Return the headline numbers with rare features kept, and with BOS among the positions."""
+    few = replace(sample, offsets=sample.offsets[:N_VARIANT_NULL])
+    documents = np.concatenate([sample.documents, np.unique(sample.documents)])
+    variants: Mapping[str, Any] = {
+        "rare_kept": replace(few, min_count=1),
+        "bos_kept": replace(few, documents=documents),
+    }
+    tables = []
+    for name, changed in variants.items():
+        matches = []
+        for match in chosen:
+            layers = match.layer_a, match.layer_b
+            if name == "bos_kept":
+                sides = inputs.with_bos(layers[0], "a"), inputs.with_bos(layers[1], "b")
+            else:
+                sides = inputs.a[layers[0]], inputs.b[layers[1]]
+            same = inputs.same_sae(*layers)
+            matches.append(match_layers(*sides, changed, layers, exclude_self=same))
+        tables.append(layer_table(matches, settings.threshold).assign(variant=name))
+    return pd.concat(tables, ignore_index=True)
