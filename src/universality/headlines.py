@@ -13,13 +13,6 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, dict[str, float]]
 
-BRICKEN_2023: Metrics = {
-    "bricken_2023_features": {"published_median_r": 0.72},
-    "bricken_2023_neurons": {"published_median_r": 0.46},
-}
-"""Median best-match correlation between two seeds' features (dictionaries of 1-layer models) and
-between their neurons (Bricken et al. 2023, Towards Monosemanticity)."""
-
 
 def all_sae_metrics(tables: Path) -> Metrics:
     """Return the headlines of the whole study of SAEs."""
@@ -34,34 +27,12 @@ def all_sae_metrics(tables: Path) -> Metrics:
     )
 
 
-def matching_metrics(directory: Path) -> Metrics:
-    """Return the headlines of every pair; ids say where the layer of B was searched for.
-
-    Ways of pairing (`_paired_`) are pooled over the layers of A, each with its best layer of B.
-    """
-    metrics = dict(BRICKEN_2023)
-    for path in table_paths(directory, "*/headline.parquet"):
-        for row in _rows(path):
-            same = row.pop("selection") == "same_layer"
-            layer_a, layer_b, n_searched = row["layer_a"], row["layer_b"], row["n_layers_searched"]
-            how = "same_layer" if same else f"best_of_{n_searched}_layers"
-            if layer_a < 0:
-                del row["layer_a"], row["layer_b"]
-                metrics[f"{path.parent.name}_{how}"] = row
-            elif not same:
-                metrics[f"{path.parent.name}_layer_{layer_a}_{how}"] = row | {"layer_b": layer_b}
-        for row in _rows(path.with_name("pairings.parquet")):
-            if row["layer_a"] < 0:
-                metrics[f"{path.parent.name}_paired_{row['pairing']}"] = _numbers(row)
-    return metrics
-
-
 def model_metrics(directory: Path) -> Metrics:
     """Return the cross-entropy of every model on every corpus."""
     metrics: Metrics = {}
     for path in table_paths(directory, "*.parquet"):
-        for row in _rows(path):
-            metrics[f"{row.pop('model')}_{row.pop('corpus')}"] = _numbers(row)
+        for row in table_rows(path):
+            metrics[f"{row.pop('model')}_{row.pop('corpus')}"] = numbers_of(row)
     return metrics
 
 
@@ -69,8 +40,8 @@ def sae_metrics(directory: Path) -> Metrics:
     """Return the evaluation of every SAE of every model."""
     metrics: Metrics = {}
     for path in table_paths(directory, "*/evaluation.parquet"):
-        for row in _rows(path):
-            metrics[f"{row.pop('model')}_{row.pop('sae')}"] = _numbers(row)
+        for row in table_rows(path):
+            metrics[f"{row.pop('model')}_{row.pop('sae')}"] = numbers_of(row)
     return metrics
 
 
@@ -84,7 +55,7 @@ def grid_metrics(directory: Path) -> Metrics:
 
     metrics: Metrics = {}
     for path in table_paths(directory, "*/matched.parquet"):
-        rows = _rows(path, finite=False)
+        rows = table_rows(path, finite=False)
         baseline = {(row["hook"], row["l0"]): row for row in rows if row["family"] == "pca"}
         for row in rows:
             if row["family"] == "pca":
@@ -92,7 +63,7 @@ def grid_metrics(directory: Path) -> Metrics:
             name = f"{path.parent.name}_{row['family']}_x{row['expansion']}_{hook_id(row['hook'])}"
             pca = baseline.get((row["hook"], row["l0"]), {})
             named = {f"{key}_pca": pca[key] for key in _COMPARED if key in pca}
-            metrics[f"{name}_l0_{row['l0']:g}"] = _numbers(row) | named
+            metrics[f"{name}_l0_{row['l0']:g}"] = numbers_of(row) | named
     return metrics
 
 
@@ -101,13 +72,13 @@ def anatomy_metrics(directory: Path) -> Metrics:
     metrics: Metrics = {}
     for name in ("summary", "neurons"):
         for path in table_paths(directory, f"*/{name}.parquet"):
-            for row in _rows(path):
+            for row in table_rows(path):
                 key = f"anatomy_{row['model']}_{row['sae']}"
-                metrics.setdefault(key, {}).update(_numbers(row))
+                metrics.setdefault(key, {}).update(numbers_of(row))
     for path in table_paths(directory, "*/kurtosis.parquet"):
-        for row in _rows(path):
+        for row in table_rows(path):
             where = f"{row['model']}_{row['hook'].replace('.', '_')}"
-            metrics[f"kurtosis_{where}"] = _numbers(row)
+            metrics[f"kurtosis_{where}"] = numbers_of(row)
     return metrics
 
 
@@ -115,18 +86,18 @@ def width_metrics(directory: Path) -> Metrics:
     """Return how much of a wide SAE is found in a narrower one, over seeds."""
     return {
         f"{row['grid']}_{row['family']}_{row['sparsity']:g}_l{row['layer']}_{row['site']}"
-        f"_{row['kind']}_x{row['wide']}_in_x{row['narrow']}": _numbers(row)
-        for row in _rows(table_paths(directory, "seeds.parquet")[0], finite=False)
+        f"_{row['kind']}_x{row['wide']}_in_x{row['narrow']}": numbers_of(row)
+        for row in table_rows(table_paths(directory, "seeds.parquet")[0], finite=False)
     }
 
 
 def remedy_metrics(directory: Path) -> Metrics:
     """Return residual SAEs and their rivals, and the cosines within decoders, seed by seed."""
     metrics: Metrics = {}
-    for row in _rows(directory / "residual.parquet"):
-        metrics[f"remedy_{row['kind']}_seed{row['seed']}"] = _numbers(row)
-    for row in _rows(directory / "orthogonality.parquet"):
-        metrics[f"decoder_{row['family']}_seed{row['seed']}"] = _numbers(row)
+    for row in table_rows(directory / "residual.parquet"):
+        metrics[f"remedy_{row['kind']}_seed{row['seed']}"] = numbers_of(row)
+    for row in table_rows(directory / "orthogonality.parquet"):
+        metrics[f"decoder_{row['family']}_seed{row['seed']}"] = numbers_of(row)
     return metrics
 
 
@@ -134,11 +105,11 @@ def error_metrics(directory: Path) -> Metrics:
     """Return where the error of each SAE is, and how errors of two layers go together."""
     metrics: Metrics = {}
     for path in table_paths(directory, "*/layers.parquet"):
-        for row in _rows(path):
-            metrics[f"errors_{row['model']}_{row['sae']}"] = _numbers(row)
-        for row in _rows(path.with_name("correlations.parquet")):
+        for row in table_rows(path):
+            metrics[f"errors_{row['model']}_{row['sae']}"] = numbers_of(row)
+        for row in table_rows(path.with_name("correlations.parquet")):
             key = f"errors_{path.parent.name}_{row['sae_a']}_and_{row['sae_b']}"
-            metrics[key] = _numbers(row)
+            metrics[key] = numbers_of(row)
     return metrics
 
 
@@ -148,7 +119,7 @@ _TOY = ("recovered", "mmcs", "composed_rate", "sum_latent", "absorption_rate", "
 def toy_metrics(directory: Path) -> Metrics:
     """Return what SAEs recover of known features; the null is the same SAE untrained."""
     metrics: Metrics = {}
-    rows = _rows(directory / "summary.parquet", finite=False)
+    rows = table_rows(directory / "summary.parquet", finite=False)
     for kind, ending in (("trained", ""), ("untrained", "_null")):
         for row in rows:
             if row["kind"] != kind or row["measure"] not in _TOY or "mean" not in row:
@@ -174,7 +145,7 @@ def toy_metrics(directory: Path) -> Metrics:
 _COMPARED = ("explained_variance", "ce_loss_recovered", "ce_difference")
 
 
-def _rows(path: Path, finite: bool = True) -> list[dict]:
+def table_rows(path: Path, finite: bool = True) -> list[dict]:
     """Return the rows of a table as dicts of Python values.
 
     A NaN or infinity is an error, or, if not `finite`, left out: the interval of a single seed.
@@ -189,5 +160,6 @@ def _rows(path: Path, finite: bool = True) -> list[dict]:
     ]
 
 
-def _numbers(row: dict) -> dict[str, float]:
+def numbers_of(row: dict) -> dict[str, float]:
+    """Return what of a row is a number."""
     return {name: value for name, value in row.items() if not isinstance(value, str)}

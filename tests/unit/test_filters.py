@@ -73,11 +73,12 @@ def layer_match(r, null_r, layers=(0, 0)):
         return Partners(partner, np.append(values, 0.0))
 
     back = Partners(np.array([0, 2, -1, 3]), np.zeros(4))
+    layer_a, layer_b = layers
     nulls = [partners(values) for values in null_r]
     resampled = np.tile(np.asarray(r), (100, 1))
     return LayerMatch(
-        *layers, alive, np.ones(4, bool), np.arange(5), np.arange(4), partners(r), back, nulls,
-        [back] * len(nulls), resampled,
+        layer_a, layer_b, alive, np.ones(4, bool), np.arange(5), np.arange(4), partners(r), back,
+        nulls, [back] * len(nulls), resampled,
     )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def test_q_is_over_the_concepts_that_have_features():
     masks = [np.eye(5, dtype=bool)[i] for i in range(4)]
     members = {f"c{i}": [mask] for i, mask in enumerate(masks)} | {"none": [np.zeros(5, bool)]}
     table = concept_table([MATCH], members, 199, np.random.default_rng(0))
-    p = table["median_r_random_p_higher"][:4].to_numpy()
+    p = np.array(table["median_r_random_p_higher"])[:4]
     ranked = np.sort(p)
     expected = [min(4 * ranked[j] / (j + 1) for j in range(4) if ranked[j] >= one) for one in p]
     assert table["median_r_random_q_higher"][:4].tolist() == pytest.approx(expected)

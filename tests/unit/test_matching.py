@@ -5,15 +5,14 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matched import random_sparse, tables_of, write_model
 
 from universality.errors import InputError
-from universality.headlines import matching_metrics
 from universality.io import write_sparse, write_table
 from universality.matching import pairings
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.files import find_saes, read_pair
+from universality.matching.files import find_saes
 from universality.matching.moments import moments
-from universality.matching.pair_study import match_pair
 from universality.matching.pairings import Partners
 from universality.matching.partners import Matcher, best_matches
 from universality.matching.sparse_file import open_sparse
@@ -24,13 +23,8 @@ from universality.matching.study import (
     pair_layers,
 )
 from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
-from universality.params.matching import ConceptLists, Concepts, Matching, PairFilters
+from universality.matching_headlines import BRICKEN_2023, matching_metrics
 from universality.stats import document_weights, percentile_interval
-
-
-def random_sparse(rng, n, d, density=0.2, dtype=np.float32):
-    values = rng.random((n, d)).astype(dtype)
-    return sp.csr_matrix(np.where(rng.random((n, d)) < density, values, 0))
 
 
 def reference(a, b):
@@ -417,34 +411,6 @@ def test_meeting_documents_keep_what_depends_on_the_place_alone():
     assert (match.alive_null_r[1:, :2] < 0.5).all()  # shifts by 101 and 77 rows keep no place
 
 
-SETTINGS = Matching(
-    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, memory_mb=64, threshold=0.7, seed=0,
-    transport_epsilon=0.05,
-    filters=PairFilters(
-        n_top=3, non_concept=True, shared_token=True, one_per_b=True, min_r=0.1
-    ),
-    concepts=Concepts(min_hits=1, n_random=19, topic_share=0.3, min_positions=20),
-)  # fmt: skip
-LISTS = ConceptLists(non_concept=["."], concepts={"one": ["w1", "w3"], "none": ["unknown"]})
-
-
-def tables_of(a, b):
-    return match_pair("pair", read_pair(a, b, 0, 0), SETTINGS, LISTS)
-
-
-def write_model(path, ends, features, seed=0):
-    document = np.repeat(np.arange(20), len(ends)).astype(np.int64)
-    tokens = pd.DataFrame({"document": document, "end": np.tile(ends, 20).astype(np.int32)})
-    pieces = np.array([f"▁w{end}" for end in ends])
-    pieces[-1] = "."
-    write_table(path / "tokens.parquet", tokens.assign(piece=np.tile(pieces, 20)))
-    for layer, matrix in enumerate(features):
-        name = f"l{layer}_mlp_out_seed{seed}.safetensors"
-        write_sparse(path / name, matrix)
-        bos = sp.csr_matrix(np.eye(1, matrix.shape[1], dtype=np.float32) * 50)
-        write_sparse(path / "bos" / name, bos)
-
-
 def test_directories_with_different_tokenizers(tmp_path):
     rng = np.random.default_rng(12)
     fine = [random_sparse(rng, 200, d, 0.2) for d in (6, 7)]
@@ -473,8 +439,8 @@ def test_directories_with_different_tokenizers(tmp_path):
     assert paired.loc["hungarian", "median_r_null"] < 0.5
     assert set(paired["median_r_p"]) == {1 / 4}
     metrics = matching_metrics(tmp_path / "tables")
-    assert metrics["pair_paired_mutual"]["n_pairs"] == 13
-    assert metrics["bricken_2023_features"] == {"published_median_r": 0.72}
+    assert metrics["pair_pairing_mutual"]["n_pairs"] == 13
+    assert BRICKEN_2023["bricken_2023_features"] == {"published_median_r": 0.72}
     assert metrics["pair_best_of_2_layers"]["median_r"] == pytest.approx(1)
     assert metrics["pair_same_layer"]["median_r_p"] == pytest.approx(1 / 4)
     assert metrics["pair_layer_1_best_of_2_layers"]["layer_b"] == 1

@@ -1,12 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matched import random_sparse, tables_of, write_model
 
 from universality.errors import InputError
-from universality.headlines import grid_metrics, matching_metrics, model_metrics, sae_metrics
-from universality.io import write_table
+from universality.headlines import grid_metrics, model_metrics, sae_metrics
+from universality.io import read_table, write_table
+from universality.matching_headlines import all_matching_metrics
 from universality.plots import grids, saes
-from universality.plots.matching import PAIRINGS
 from universality.saes.matched import at_matched_l0
 from universality.stages import plot_matching, plot_models, plot_saes
 
@@ -26,8 +27,7 @@ def tables(tmp_path_factory):
         write_table(path / "models" / f"{model}_stories.parquet", row)
         write_saes(path, model, rng)
     write_grid(path / "sae_grids" / "grid")
-    for pair, n_layers_b in (("a_vs_b", 2), ("a_vs_c", 3)):
-        write_pair(path / "matching" / pair, n_layers_b, rng)
+    write_pairs(path)
     return path
 
 
@@ -74,38 +74,34 @@ def write_grid(path):
     write_table(path / "matched.parquet", at_matched_l0(table, [8, 16, 64]))
 
 
-def write_pair(path, n_layers_b, rng):
-    summary = {"median_r": 0.5, "median_r_low": 0.4, "median_r_high": 0.6, "median_r_null": 0.02}
-    summary |= {"n_positions": 1000}
-    layers = [{"layer_a": a, "layer_b": b} for a in (0, 1) for b in range(n_layers_b)]
-    write_table(path / "layers.parquet", pd.DataFrame([row | summary for row in layers]))
-    chosen = [(0, 0), (1, 1), (-1, -1)]
-    headline = {"selection": "best_layer", "n_layers_searched": n_layers_b} | summary
-    rows = [headline | {"layer_a": a, "layer_b": b} for a, b in chosen]
-    write_table(path / "headline.parquet", pd.DataFrame(rows))
-    numbers = summary | {key.replace("median_r", "share_above"): summary[key] for key in summary}
-    paired = [
-        {"pairing": kind, "layer_a": a, "layer_b": b, "n_pairs": 40, "threshold": 0.7} | numbers
-        for kind in PAIRINGS
-        for a, b in chosen
-    ]
-    write_table(path / "pairings.parquet", pd.DataFrame(paired))
-    r = {"r": rng.random(40), "null_r": 0.05 * rng.random(40), "alive": True}
-    features = [pd.DataFrame(row | r | {"feature_a": np.arange(40)}) for row in layers]
-    write_table(path / "features.parquet", pd.concat(features))
-    keys = {"layer_a": 0, "layer_b": 0, "feature_a": 3, "partner": 5, "r": 0.9}
-    points = [
-        pd.DataFrame({"a": rng.random(30), "b": rng.random(30), "pair": i, "quantile": 1 - i / 2})
-        for i in range(2)
-    ]
-    write_table(path / "scatter.parquet", pd.concat(points).assign(**keys))
+def write_pairs(path):
+    """Write the tables of matching made-up models, of neurons and of other texts."""
+    rng = np.random.default_rng(1)
+    folders = path / "features"
+    for model, widths in {"a": (12, 14), "b": (13, 12), "c": (12, 13, 9)}.items():
+        features = [random_sparse(rng, 200, d, 0.2) for d in widths]
+        write_model(folders / model, np.arange(1, 11), features)
+    for pair in ("a_vs_b", "a_vs_c"):
+        for name, table in tables_of(folders / pair[0], folders / pair[-1]).items():
+            write_table(path / "matching" / pair / f"{name}.parquet", table)
+    neurons = path / "match_neurons" / "a_vs_b"
+    for name in ("features", "headline"):
+        write_table(
+            neurons / f"{name}.parquet", read_table(path / f"matching/a_vs_b/{name}.parquet")
+        )
+    numbers = {"median_r": 0.5, "median_r_low": 0.4, "median_r_high": 0.6, "median_r_null": 0.02}
+    numbers |= {"median_r_first": 0.55, "median_r_anew": 0.52, "n_pairs": 40, "n_known": 50}
+    numbers |= {"same_partner": 0.8, "same_partner_null": 0.01}
+    texts = pd.DataFrame([{"text": text, "layer_a": -1} | numbers for text in ("same", "other")])
+    write_table(path / "match_text" / "a_vs_b.parquet", texts)
 
 
 def draw(tables, out):
     plot_models.command(tables / "training", tables / "models", out / "models")
     evaluations, training = tables / "saes", tables / "sae_training"
     plot_saes.command(evaluations, training, tables / "sae_grids", out / "saes")
-    plot_matching.command(tables / "matching", out / "matching")
+    matching = tables / "matching", tables / "match_neurons", tables / "match_text"
+    plot_matching.command(*matching, out / "matching")
     return {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*.*"))}
 
 
@@ -114,7 +110,8 @@ def test_figures_are_the_same_bytes_twice_and_not_empty(tables, tmp_path):
     assert sorted(map(str, first)) == [
         f"{name}.{suffix}"
         for name in [
-            *("matching/best_r", "matching/layers", "matching/pairings", "matching/scatter"),
+            *("matching/best_r", "matching/concepts", "matching/filters", "matching/layers"),
+            *("matching/other_texts", "matching/pairings", "matching/scatter", "matching/subsets"),
             *("models/cross_entropy", "models/training"),
             *("saes/density", "saes/evaluation", "saes/frontiers", "saes/sites"),
             "saes/training",
@@ -139,7 +136,8 @@ def test_figures_do_not_depend_on_the_users_own_style(tables, tmp_path):
 def test_missing_tables_are_one_clear_line(tables, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):
-        plot_matching.command(tmp_path / "empty", tmp_path / "out")
+        others = tables / "match_neurons", tables / "match_text"
+        plot_matching.command(tmp_path / "empty", *others, tmp_path / "out")
     with pytest.raises(InputError, match="empty"):
         plot_models.command(tables / "training", tmp_path / "empty", tmp_path / "out")
     with pytest.raises(InputError, match="empty"):
@@ -155,9 +153,16 @@ def test_metrics_pass_the_numbers_through(tables):
     trained = sae_metrics(tables / "saes")
     assert trained["seed_b_l1_mlp_out_seed0"]["ce_difference_high"] == 0.95
     assert "hook" not in trained["seed_b_l1_mlp_out_seed0"]
-    matching = matching_metrics(tables / "matching")
-    assert matching["a_vs_c_best_of_3_layers"]["median_r"] == 0.5
+    matching = all_matching_metrics(tables)
+    headline = read_table(tables / "matching" / "a_vs_c" / "headline.parquet")
+    pooled = headline.query("layer_a < 0 and selection == 'best_layer'").iloc[0]
+    assert matching["a_vs_c_best_of_3_layers"]["median_r"] == pooled["median_r"]
     assert "bricken_2023_features" in matching
+    assert matching["a_vs_b_on_other"]["same_partner"] == 0.8
+    assert matching["neurons_a_vs_b"]["n_features"] == 26
+    for name in ("concept_one", "tokens_one", "topic_one", "filter_min_r", "meeting_documents"):
+        assert 0 < matching[f"a_vs_b_{name}"]["median_r"] < 1
+    assert matching["a_vs_b_concept_none"]["n_features"] == 0
 
 
 def test_metrics_of_grids_have_their_baseline_and_interval(tables):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from universality.alignment import Alignment, align
@@ -39,6 +40,16 @@ def find_saes(directory: Path, seed: int) -> dict[int, Path]:
 def align_directories(a: Path, b: Path) -> tuple[Alignment, np.ndarray]:
     """Return the positions that two feature directories share, and the document of each."""
     tokens_a, tokens_b = (read_table(directory / "tokens.parquet") for directory in (a, b))
+    return shared_positions(tokens_a, tokens_b, f"{a} and {b}")
+
+
+def shared_positions(
+    tokens_a: pd.DataFrame, tokens_b: pd.DataFrame, where: str
+) -> tuple[Alignment, np.ndarray]:
+    """Return the positions of two tables (`features.position_table`) that are the same place.
+
+    Also the document of each. InputError, about `where`, if they are in fewer than two documents.
+    """
     documents = tokens_a["document"].to_numpy()
     aligned = align(
         documents,
@@ -49,7 +60,7 @@ def align_directories(a: Path, b: Path) -> tuple[Alignment, np.ndarray]:
     documents = documents[aligned.rows_a]
     if len(np.unique(documents)) < 2:
         raise InputError(
-            f"{a} and {b}: {len(documents)} shared positions in {len(np.unique(documents))} "
+            f"{where}: {len(documents)} shared positions in {len(np.unique(documents))} "
             "documents; at least 2 documents are needed"
         )
     return aligned, documents

@@ -23,6 +23,7 @@ from universality.matching.study import (
     LayerMatch,
     PairedLayers,
     Sample,
+    draw_sample,
     match_layers,
     null_of_meeting_documents,
     pair_layers,
@@ -36,13 +37,12 @@ from universality.matching.tables import (
     meeting_table,
     pairing_table,
     scatter_table,
+    summary,
 )
 from universality.matching.tokens import top_tokens
-from universality.nulls import shift_offsets
 from universality.params.matching import ConceptLists, Matching
 from universality.progress import progress
 from universality.randomness import generator
-from universality.stats import document_weights
 
 N_VARIANT_NULL = 3
 """Null draws where only the size of an effect is asked for."""
@@ -65,7 +65,7 @@ def match_pair(
         "%s: %d shared positions, %.1f%% of A and %.1f%% of B",
         *(key, len(documents), 100 * inputs.aligned.share_a, 100 * inputs.aligned.share_b),
     )
-    sample = _sample(documents, settings, key)
+    sample = draw_sample(documents, settings, key)
     matches: list[LayerMatch] = []
     for layers in progress(list(product(inputs.a, inputs.b)), desc=key):
         matches.append(_match(inputs, sample, layers))
@@ -98,20 +98,6 @@ def match_pair(
         "backward": pd.concat(map(backward_table, matches), ignore_index=True),
         "scatter": scatter_table(example, *sides, settings.n_scatter),
     } | {name: table.assign(**positions) for name, table in tables.items()}
-
-
-def _sample(documents: np.ndarray, settings: Matching, *names: str) -> Sample:
-    return Sample(
-        documents,
-        shift_offsets(documents, settings.n_null, generator(settings.seed, "null", *names)),
-        document_weights(
-            len(np.unique(documents)),
-            settings.n_bootstrap,
-            generator(settings.seed, "bootstrap", *names),
-        ),
-        settings.min_count,
-        settings.memory_mb,
-    )
 
 
 def _match(inputs: PairInputs, sample: Sample, layers: tuple[int, int]) -> LayerMatch:
@@ -209,7 +195,7 @@ def _subsets(
         )
 
     def sample(documents: np.ndarray, *names: str) -> Sample:
-        return _sample(documents, settings, key, *names)
+        return draw_sample(documents, settings, key, *names)
 
     return subset_table(
         inputs.a[match.layer_a], inputs.b[match.layer_b], inputs.documents, rows, sample,
@@ -228,7 +214,7 @@ def _unfiltered(
         "rare_kept": replace(few, min_count=1),
         "bos_kept": replace(few, documents=documents),
     }
-    tables = []
+    rows = []
     for name, changed in variants.items():
         matches = []
         for match in chosen:
@@ -239,5 +225,6 @@ def _unfiltered(
                 sides = inputs.a[layers[0]], inputs.b[layers[1]]
             same = inputs.same_sae(*layers)
             matches.append(match_layers(*sides, changed, layers, exclude_self=same))
-        tables.append(layer_table(matches, settings.threshold).assign(variant=name))
-    return pd.concat(tables, ignore_index=True)
+        under_null = [matches] * len(few.offsets)
+        rows.append({"variant": name, **summary(matches, under_null, settings.threshold)})
+    return pd.DataFrame(rows)

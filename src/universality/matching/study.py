@@ -8,7 +8,10 @@ from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.moments import Sparse, moments
 from universality.matching.pairings import Pairing, Partners, by_all_scores, by_nearest
 from universality.matching.partners import Matcher, Matches
-from universality.nulls import documents_meeting
+from universality.nulls import documents_meeting, shift_offsets
+from universality.params.matching import Matching
+from universality.randomness import generator
+from universality.stats import document_weights
 
 N_SLOW_NULL = 3
 """Null draws of optimal transport, which is slow."""
@@ -26,6 +29,21 @@ class Sample:
     """Resampled documents (`stats.document_weights`)."""
     min_count: int
     memory_mb: float = 1024
+
+
+def draw_sample(documents: np.ndarray, settings: Matching, *names: str) -> Sample:
+    """Draw the null and the resamples for rows of `documents` `(n,)`; `names` tell draws apart."""
+    return Sample(
+        documents,
+        shift_offsets(documents, settings.n_null, generator(settings.seed, "null", *names)),
+        document_weights(
+            len(np.unique(documents)),
+            settings.n_bootstrap,
+            generator(settings.seed, "bootstrap", *names),
+        ),
+        settings.min_count,
+        settings.memory_mb,
+    )
 
 
 @dataclass(frozen=True)
@@ -75,8 +93,8 @@ def match_layers(
 
     Under the null the best partner is searched anew, so it carries the same selection.
     """
-    kept_a, count_a = _alive(a, sample.min_count)
-    kept_b, count_b = _alive(b, sample.min_count)
+    kept_a, count_a = alive_features(a, sample.min_count)
+    kept_b, count_b = alive_features(b, sample.min_count)
     alive_a, alive_b = (np.flatnonzero(kept) for kept in (kept_a, kept_b))
     if exclude_self and not np.array_equal(kept_a, kept_b):
         raise ValueError("exclude_self needs A and B to be the same features")
@@ -203,7 +221,7 @@ def _among_all(found: Matches, own: np.ndarray, others: np.ndarray, d: int) -> P
     return Partners(partner, r)
 
 
-def _alive(features: Sparse, min_count: int) -> tuple[np.ndarray, np.ndarray]:
+def alive_features(features: Sparse, min_count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return which columns fire on at least `min_count` rows and vary, and how often each fires."""
     found = moments(features)
     return (found.count >= min_count) & (found.sd > 0), found.count

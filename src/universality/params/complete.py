@@ -12,6 +12,7 @@ from universality.params.anatomy import Anatomy, Widths
 from universality.params.base import Id, Section, load_section
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
+from universality.params.glosses import GlossCorpus
 from universality.params.matching import Matching, Pair
 from universality.params.models import (
     GgufModel,
@@ -21,6 +22,7 @@ from universality.params.models import (
     ModelSeed,
     SmallModel,
 )
+from universality.params.other_text import NeuronPair, Neurons, OtherText
 from universality.params.remedies import SaeRemedies
 from universality.params.saes import (
     Features,
@@ -45,6 +47,7 @@ class Params(Section):
     sampled_corpora: dict[Id, SampledCorpus]
     file_corpora: dict[Id, FileCorpus]
     hub_corpora: dict[Id, HubCorpus]
+    gloss_corpora: dict[Id, GlossCorpus]
     corpus: Annotated[Id, Field(description="the text that models and SAEs are trained on")]
     small_model: SmallModel
     trained_models: dict[Id, ModelSeed]
@@ -68,6 +71,10 @@ class Params(Section):
     dashboards: dict[Id, Dashboard]
     pairs: dict[Id, Pair]
     matching: Matching
+    neuron_pairs: dict[Id, NeuronPair]
+    neurons: Neurons
+    text_pairs: dict[Id, Pair]
+    other_text: OtherText
 
 
 def load_params(path: Path) -> Params:
@@ -85,7 +92,9 @@ def _dangling(params: Params) -> Iterator[str]:
         *params.llama2c_models, *params.gguf_models, *params.hub_models,
         *params.trained_models, *params.untrained_models,
     ]  # fmt: skip
-    corpora = [*params.sampled_corpora, *params.file_corpora, *params.hub_corpora]
+    corpora = [
+        *params.sampled_corpora, *params.file_corpora, *params.hub_corpora, *params.gloss_corpora,
+    ]  # fmt: skip
     for kind, ids in (("model", models), ("corpus", corpora)):
         yield from (f"{kind} {i!r} is defined twice" for i in sorted(set(ids)) if ids.count(i) > 1)
     for key, used, known in _uses(params, models, corpora):
@@ -96,6 +105,9 @@ def _dangling(params: Params) -> Iterator[str]:
             seeds = params.sae_models[model].seeds if model in params.sae_models else [seed]
             if seed not in seeds:
                 yield f"pairs.{key} names SAE seed {seed} of {model}; there is: {_listed(seeds)}"
+    for key, pair in params.text_pairs.items():
+        if params.pairs.get(key) != pair:
+            yield f"text_pairs.{key} is not as in pairs, whose partners it looks at again"
 
 
 def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iterator[tuple]:
@@ -107,6 +119,8 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield f"gguf_models.{name}", model.file, params.artifacts
     for name, corpus in params.file_corpora.items():
         yield f"file_corpora.{name}", corpus.artifact, params.artifacts
+    for name, corpus in params.gloss_corpora.items():
+        yield f"gloss_corpora.{name}", corpus.artifact, params.artifacts
     for name, corpus in params.sampled_corpora.items():
         yield f"sampled_corpora.{name}", corpus.model, models
     for corpus in [params.corpus, *params.evaluation_corpora]:
@@ -125,6 +139,11 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         if model:
             known = [sae_id(hook, seed) for hook in model.hooks for seed in model.seeds]
             yield f"dashboards.{name}", page.sae, known
+    for name, text in params.other_text.texts.items():
+        yield f"other_text.texts.{name}", text.corpus, corpora
+    for name, pair in params.neuron_pairs.items():
+        yield f"neuron_pairs.{name}", pair.a, models
+        yield f"neuron_pairs.{name}", pair.b, models
     for name, pair in params.pairs.items():
         yield f"pairs.{name}", pair.a, list(params.sae_models)
         yield f"pairs.{name}", pair.b, list(params.sae_models)

@@ -19,8 +19,11 @@ PUBLISHED = {
 """Medians of Bricken et al. (2023), on other models: 1 layer, 512 neurons, the Pile."""
 
 
-def best_r_histograms(tables: Tables) -> Figure:
-    """Draw best r per feature against its null, one panel per pair, all layers of A pooled."""
+def best_r_histograms(tables: Tables, neurons: Tables) -> Figure:
+    """Draw best r per feature against its null, one panel per pair, all layers of A pooled.
+
+    Beside it the neurons of the same two models, for pairs of models that `neurons` holds.
+    """
     figure, all_axes = panels(len(tables), 2, (4.6, 3.3), sharex=True)
     bins = np.linspace(-0.1, 1, 56).tolist()
     for axes, (pair, named) in zip(all_axes, tables.items(), strict=True):
@@ -35,11 +38,17 @@ def best_r_histograms(tables: Tables) -> Figure:
             features["null_r"], bins, color="none", edgecolor="#4d4d4d", hatch="/////",
             histtype="stepfilled", lw=0.8, label="null: positions of B shifted",
         )  # fmt: skip
+        if pair in neurons:
+            r = neurons[pair]["features"].query("alive")["r"]
+            axes.hist(
+                r, bins, color=COLORS[3], histtype="step", lw=1.5, ls="--",
+                label=f"neurons, same layer: n = {len(r)}, median {np.median(r):.2f}",
+            )  # fmt: skip
         pooled = headline.query("layer_a < 0").iloc[0]
+        meeting = named["meeting"].query("layer_a < 0").iloc[0]
         # The lines end below the legend.
-        axes.axvline(
-            pooled["median_r"], ymax=0.6, color="black", lw=1.8, label=_median_label(pooled)
-        )
+        label = _median_label(pooled, meeting)
+        axes.axvline(pooled["median_r"], ymax=0.6, color="black", lw=1.8, label=label)
         for name, (r, line) in PUBLISHED.items():
             axes.axvline(
                 r, ymax=0.6, color=COLORS[1], ls=line, lw=1.4, label=f"Bricken 2023: {name}"
@@ -59,9 +68,13 @@ def best_r_histograms(tables: Tables) -> Figure:
     return figure
 
 
-def _median_label(row: pd.Series) -> str:
+def _median_label(row: pd.Series, meeting: pd.Series) -> str:
     low, high, null = row["median_r_low"], row["median_r_high"], row["median_r_null"]
-    return f"median {row['median_r']:.2f} [{low:.2f}, {high:.2f}]; null {null:.2f}"
+    strict = meeting["median_r_null"]
+    return (
+        f"median {row['median_r']:.2f} [{low:.2f}, {high:.2f}]; null {null:.2f}, "
+        f"same place in other stories {strict:.2f}"
+    )
 
 
 def scatters(tables: Tables) -> Figure:
@@ -135,37 +148,76 @@ PAIRINGS = {
     "one_per_b": "A to best B, one per B",
     "mutual": "mutual nearest",
     "hungarian": "one to one (Hungarian)",
+    "transport": "optimal transport (entropic)",
 }
+FILTERS = {
+    "bos_kept": "BOS kept among the positions",
+    "rare_kept": "rare features kept",
+    "all": "alive features, nearest",
+    "concept_tokens": "concept tokens only",
+    "shared_token": "and a shared top token",
+    "one_per_b": "and one per B",
+    "min_r": "and r above the least",
+}
+"""What is left after each, in order; the first two undo what is done before all others."""
 
 
 def pairings(tables: Tables) -> Figure:
     """Draw the median r of the pairs and their share above the threshold, by way of pairing."""
-    figure, all_axes = panels(2, 2, (4.6, 0.62 * len(tables) * 2 + 0.6), sharey=True)
-    height = 0.8 / len(PAIRINGS)
+    rows = {
+        pair: named["pairings"].query("layer_a < 0").set_index("pairing")
+        for pair, named in tables.items()
+    }
+    threshold = next(iter(tables.values()))["pairings"]["threshold"].iloc[0]
+    return _grouped(rows, PAIRINGS, threshold, "Ways of pairing features")
+
+
+def filters(tables: Tables) -> Figure:
+    """Draw what each filter leaves: median r and share above the threshold, with the numbers."""
+    rows = {}
+    for pair, named in tables.items():
+        steps = named["filters"].query("layer_a < 0").rename(columns={"filter": "variant"})
+        kept = named["unfiltered"].rename(columns={"n_features": "n_pairs"})
+        rows[pair] = pd.concat([kept, steps]).set_index("variant")
+    threshold = next(iter(tables.values()))["filters"]["threshold"].iloc[0]
+    present = [name for name in FILTERS if any(name in found.index for found in rows.values())]
+    names = {name: FILTERS[name] for name in present}
+    return _grouped(rows, names, threshold, "Filters of pairs, one after another")
+
+
+def _grouped(
+    rows: Mapping[str, pd.DataFrame], names: Mapping[str, str], threshold: float, title: str
+) -> Figure:
+    """Draw bars for `names`, an index of every table of `rows`, grouped by pair of models."""
+    figure, all_axes = panels(2, 2, (4.6, 0.66 * len(rows) * 2 + 0.6), sharey=True)
+    height = 0.84 / len(names)
     for axes, column in zip(all_axes, ("median_r", "share_above"), strict=True):
-        for index, (name, label) in enumerate(PAIRINGS.items()):
-            wanted = f"layer_a < 0 and pairing == {name!r}"
-            rows = pd.concat([named["pairings"].query(wanted) for named in tables.values()])
-            ends = rows[[f"{column}_low", f"{column}_high", column, f"{column}_null"]].to_numpy()
-            y = np.arange(len(rows)) + (index - (len(PAIRINGS) - 1) / 2) * height
-            low, high, value, null = ends.T
+        for index, (name, label) in enumerate(names.items()):
+            found = pd.DataFrame([table.loc[name] for table in rows.values()])
+            low, high, value, null = (
+                found[f"{column}{end}"].to_numpy(dtype=float)
+                for end in ("_low", "_high", "", "_null")
+            )
+            y = np.arange(len(found)) + (index - (len(names) - 1) / 2) * height
+            # An interval over documents may leave out its own estimate where few pairs are left.
+            ends = np.maximum([value - low, high - value], 0)
             axes.barh(
-                y, value, height * 0.9, xerr=[value - low, high - value], color=COLORS[index],
-                hatch=HATCHES[index], edgecolor="black", lw=0.6, error_kw={"lw": 1}, label=label,
+                y, value, height * 0.9, xerr=ends, color=COLORS[index % len(COLORS)],
+                hatch=HATCHES[index % len(HATCHES)], edgecolor="black", lw=0.6,
+                error_kw={"lw": 1}, label=label,
             )  # fmt: skip
-            axes.plot(null, y, "|", color="black", ms=7, mew=2, label="null" if not index else None)
-            for place, end, n in zip(y, high, rows["n_pairs"], strict=True):
-                axes.text(end + 0.01, place, f"{n}", va="center", fontsize=6)
-        axes.set_yticks(range(len(tables)), list(tables))
+            axes.plot(null, y, "|", color="black", ms=6, mew=2, label="null" if not index else None)
+            for place, end, n in zip(y, np.maximum(high, value), found["n_pairs"], strict=True):
+                axes.text(end + 0.01, place, f"{int(n)}", va="center", fontsize=5.5)
+        axes.set_yticks(range(len(rows)), list(rows))
         axes.tick_params(labelleft=True)
     all_axes[0].invert_yaxis()
-    threshold = next(iter(tables.values()))["pairings"]["threshold"].iloc[0]
     all_axes[0].set_xlabel("median r of the pairs")
     all_axes[1].set_xlabel(f"share of the pairs with r of {threshold:g} or more")
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle(
-        "Ways of pairing features (all layers of A, each with its best layer of B; numbers: pairs; "
+        f"{title} (all layers of A, each with its best layer of B; numbers: pairs; "
         "bars: 95% over documents)",
         fontsize=9,
     )

@@ -1,0 +1,82 @@
+"""The headline numbers of the matching study, from its tables: id -> {metric: value}."""
+
+from pathlib import Path
+
+from universality.headlines import Metrics, numbers_of, table_rows
+from universality.io import table_paths
+
+BRICKEN_2023: Metrics = {
+    "bricken_2023_features": {"published_median_r": 0.72},
+    "bricken_2023_neurons": {"published_median_r": 0.46},
+}
+"""Median best-match correlation between two seeds' features (dictionaries of 1-layer models) and
+between their neurons (Bricken et al. 2023, Towards Monosemanticity)."""
+
+
+def all_matching_metrics(tables: Path) -> Metrics:
+    """Return the headlines of the whole study of matching."""
+    return (
+        dict(BRICKEN_2023)
+        | matching_metrics(tables / "matching")
+        | neuron_metrics(tables / "match_neurons")
+        | text_metrics(tables / "match_text")
+    )
+
+
+def matching_metrics(directory: Path) -> Metrics:
+    """Return the headlines of every pair; ids say where the layer of B was searched for.
+
+    Ways of pairing (`_paired_`), filters, the stricter null (`_meeting_documents`) and what is
+    without filters are pooled over the layers of A, each with its best layer of B; so are concepts.
+    Subsets of the positions (`_tokens_`, `_topic_`) are of one pair of layers.
+    """
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/headline.parquet"):
+        pair = path.parent.name
+        metrics |= _headline(pair, path)
+        for name, key in (("pairings", "pairing"), ("filters", "filter"), ("meeting", None)):
+            for row in table_rows(path.with_name(f"{name}.parquet")):
+                if row["layer_a"] < 0:
+                    ending = f"{name.removesuffix('s')}_{row[key]}" if key else "meeting_documents"
+                    metrics[f"{pair}_{ending}"] = numbers_of(row)
+        for row in table_rows(path.with_name("unfiltered.parquet")):
+            metrics[f"{pair}_unfiltered_{row['variant']}"] = numbers_of(row)
+        for row in table_rows(path.with_name("concepts.parquet"), finite=False):
+            metrics[f"{pair}_concept_{row['concept']}"] = numbers_of(row)
+        for row in table_rows(path.with_name("subsets.parquet"), finite=False):
+            metrics[f"{pair}_{row['kind']}_{row['concept']}"] = numbers_of(row)
+    return metrics
+
+
+def _headline(pair: str, path: Path) -> Metrics:
+    metrics: Metrics = {}
+    for row in table_rows(path):
+        same = row.pop("selection") == "same_layer"
+        layer_a, layer_b, n_searched = row["layer_a"], row["layer_b"], row["n_layers_searched"]
+        how = "same_layer" if same else f"best_of_{n_searched}_layers"
+        if layer_a < 0:
+            del row["layer_a"], row["layer_b"]
+            metrics[f"{pair}_{how}"] = row
+        elif not same:
+            metrics[f"{pair}_layer_{layer_a}_{how}"] = row | {"layer_b": layer_b}
+    return metrics
+
+
+def neuron_metrics(directory: Path) -> Metrics:
+    """Return neurons against neurons of the same layer, all layers pooled."""
+    return {
+        f"neurons_{path.parent.name}": numbers_of(row)
+        for path in table_paths(directory, "*/headline.parquet")
+        for row in table_rows(path)
+        if row["layer_a"] < 0
+    }
+
+
+def text_metrics(directory: Path) -> Metrics:
+    """Return how partners found on one text do on others, all layers pooled."""
+    return {
+        f"{path.stem}_on_{row['text']}": numbers_of(row)
+        for path in table_paths(directory, "*.parquet")
+        for row in table_rows(path, finite=False)
+        if row["layer_a"] < 0
+    }
