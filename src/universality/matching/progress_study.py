@@ -105,7 +105,7 @@ def loss_row(
     low, high = ratio_interval(sums, counts, matching.n_bootstrap, rng)
     mean = float(sums.sum() / counts.sum())
     where: dict[str, float | str] = {"lm": step.lm, "model": step.model, "share": step.share}
-    return where | {"loss": mean, "loss_low": low, "loss_high": high, "n_tokens": counts.sum()}
+    return where | {"loss": mean, "loss_low": low, "loss_high": high, "n_tokens": int(counts.sum())}
 
 
 Features = Mapping[tuple[str, float, str, int], Sparse]
