@@ -1,0 +1,126 @@
+"""Under what conditions are features shared: shares above thresholds, SAE by SAE.
+
+Two things beside likeness change how well a feature is matched, and are to be read beside it. How
+many features are searched: the more B has, the better the best of them, also by chance; so there is
+`search.draw`, which takes the same number from every B, and the null, which has the same search.
+And which features count: those that fire often enough on the text read (`search.alive`), fewer in
+SAEs with many dead or rare features, so that a high share may be one of few features; so there is
+the share of all features too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from universality.nulls import permutation_p
+from universality.saes.intervals import mean_over_seeds
+from universality.stats import percentile_interval
+
+MEASURES = ("median_r", "share_above", "share_of_all")
+
+
+@dataclass(frozen=True)
+class BestR:
+    """How well each alive feature of A is matched in B."""
+
+    r: np.ndarray
+    """Correlation with the best partner, `(n_a,)`."""
+    null_r: np.ndarray
+    """The same under each shift of B's positions, partner searched anew, `(n_null, n_a)`."""
+    bootstrap_r: np.ndarray
+    """r over resampled documents, partner held fixed, `(n_bootstrap, n_a)`; may have no rows."""
+    n_searched: int
+    """Features of B that took part."""
+
+
+def shares_above(r: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the share of the last axis of `r` at or above each threshold, `(..., thresholds)`.
+
+    0 where there is no feature.
+    """
+    if not r.shape[-1]:
+        return np.zeros((*r.shape[:-1], len(thresholds)))
+    return np.stack([np.mean(r >= threshold, axis=-1) for threshold in thresholds], axis=-1)
+
+
+def summary(found: BestR, threshold: float, d_a: int) -> dict[str, float]:
+    """Return median r and share of r at or above `threshold`, each with its null.
+
+    `share_of_all` is of all `d_a` features of A, where those that are not alive count as not shared
+    (as in Lan et al. 2024), `share_above` of the alive ones. `_null` is the mean over shifts, `_p`
+    the p-value of their null; `_low` and `_high` are 95% over documents, if they were resampled.
+    """
+
+    def measure(r: np.ndarray) -> dict[str, np.ndarray]:
+        medians = np.median(r, axis=-1) if r.shape[-1] else np.zeros(r.shape[:-1])
+        above = shares_above(r, [threshold])[..., 0]
+        of_all = above * r.shape[-1] / d_a
+        return {"median_r": medians, "share_above": above, "share_of_all": of_all}
+
+    null, resampled = measure(found.null_r), measure(found.bootstrap_r)
+    row: dict[str, float] = {"n_features": len(found.r), "n_searched": found.n_searched}
+    row["n_shared"] = int(np.count_nonzero(found.r >= threshold))
+    for name, value in measure(found.r).items():
+        row |= {name: float(value), f"{name}_null": float(null[name].mean())}
+        row[f"{name}_p"] = permutation_p(float(value), null[name])
+        if len(found.bootstrap_r):
+            row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(resampled[name])
+    return row
+
+
+def curve(found: BestR, thresholds: np.ndarray) -> pd.DataFrame:
+    """Return threshold, share (with interval over documents, if resampled) and share_null."""
+    table = pd.DataFrame(
+        {
+            "threshold": thresholds,
+            "share": shares_above(found.r, thresholds),
+            "share_null": shares_above(found.null_r, thresholds).mean(0),
+        }
+    )
+    if len(found.bootstrap_r):
+        shares = shares_above(found.bootstrap_r, thresholds)
+        table["share_low"], table["share_high"] = np.quantile(shares, [0.025, 0.975], axis=0)
+    return table
+
+
+def over_seeds(table: pd.DataFrame, keys: list[str], averaged: Sequence[str]) -> pd.DataFrame:
+    """Return the means over SAE seeds of one row per seed, grouped by `keys`, in their order.
+
+    Of `averaged` also Student's 95% interval, `_low` and `_high` (NaN for a single seed); of all
+    other columns of numbers the mean alone, and p-values, whose mean says nothing, are left out.
+    The seeds of `sae_seed` comparisons are not quite independent: each SAE is A once and B once.
+    """
+    rows: list[dict[str, Any]] = []
+    numbers = [
+        name
+        for name in table.select_dtypes("number")
+        if name not in (*keys, "seed") and not name.endswith("_p")
+    ]
+    for key, group in table.groupby(keys, sort=False):
+        names = key if isinstance(key, tuple) else (key,)
+        row: dict[str, Any] = {**dict(zip(keys, names, strict=True)), "n_seeds": len(group)}
+        row |= {name: float(np.mean(group[name].to_numpy())) for name in numbers}
+        for name in averaged:
+            values = group[name].to_numpy(dtype=float)
+            ends = {f"{name}_low": np.nan, f"{name}_high": np.nan}
+            row |= mean_over_seeds(name, values) if len(values) > 1 else ends
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def pair_curve(
+    features: pd.DataFrame, headline: pd.DataFrame, thresholds: np.ndarray
+) -> pd.DataFrame:
+    """Return the curve of one pair of the matching study, each layer of A with its best of B.
+
+    `features` and `headline` are the study's tables; the null is that of its first shift. Columns
+    threshold, share, share_null, n_features.
+    """
+    layers = headline.query("selection == 'best_layer' and layer_a >= 0")[["layer_a", "layer_b"]]
+    found = features.merge(layers, on=["layer_a", "layer_b"]).query("alive")
+    r, null_r = found["r"].to_numpy(), found["null_r"].to_numpy()
+    table = curve(BestR(r, null_r[None], np.zeros((0, len(r))), 0), thresholds)
+    return table.assign(n_features=len(found))

@@ -1,0 +1,125 @@
+"""The SAEs of a grid matched with each other and with those of other models."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from universality.alignment import align
+from universality.errors import InputError
+from universality.io import read_sparse, read_table
+from universality.matching.conditions import BestR, curve, summary
+from universality.matching.encoding import encode
+from universality.matching.moments import Sparse
+from universality.matching.search import alive, best_r, draw
+from universality.nulls import shift_offsets
+from universality.params.conditions import MatchGrids
+from universality.params.matching import Matching
+from universality.params.saes import SaeGrid
+from universality.progress import progress
+from universality.randomness import generator
+from universality.saes.grid import find, member_table
+
+RECIPE = ["model", "family", "architecture", "sparsity", "expansion", "hook", "layer", "site"]
+"""Columns by which the SAEs of a grid that differ in their seed alone are alike."""
+
+
+def shared_positions(
+    documents: np.ndarray, ends: np.ndarray, others: Mapping[str, Path]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the rows at which all models have read the same text: ours, and of each of `others`.
+
+    `documents` and `ends` `(n,)` are our positions, `others` feature directories.
+    """
+    rows, theirs = np.arange(len(documents)), {}
+    for name, directory in others.items():
+        tokens = read_table(directory / "tokens.parquet")
+        found = align(documents, ends, tokens["document"].to_numpy(), tokens["end"].to_numpy())
+        rows = np.intersect1d(rows, found.rows_a, assume_unique=True)
+        theirs[name] = found
+    if len(np.unique(documents[rows])) < 2:
+        listed = " and ".join(str(directory) for directory in others.values())
+        raise InputError(f"{listed}: fewer than 2 documents are shared with the grid's model")
+    return rows, {
+        name: found.rows_b[np.searchsorted(found.rows_a, rows)] for name, found in theirs.items()
+    }
+
+
+def read_alive(path: Path, rows: np.ndarray, min_count: int) -> Sparse:
+    """Read the features of `path` that are alive on the rows `rows`."""
+    features: Sparse = read_sparse(path)[rows]
+    columns = alive(features, min_count)
+    if not len(columns):
+        raise InputError(
+            f"{path}: a dead SAE: no feature fires on {min_count} (matching.min_count) of the "
+            "shared positions"
+        )
+    return features[:, columns]
+
+
+def match_recipe(
+    name: str,
+    by_seed: Mapping[int, Sparse],
+    elsewhere: Mapping[str, Sparse],
+    documents: np.ndarray,
+    section: MatchGrids,
+    matching: Matching,
+) -> Iterator[tuple[int, str, BestR]]:
+    """Yield SAE seed, where partners were sought, and how well each feature was matched.
+
+    `by_seed` are the features `(n, d_sae)` of the SAEs of one recipe, `elsewhere` those of other
+    models, alive ones only; `documents` `(n,)` is each row's. Where there are several seeds, the
+    partner of each is the next, and of the last the first.
+    """
+    kept = {
+        seed: features[:, alive(features, matching.min_count)] for seed, features in by_seed.items()
+    }
+    seeds = list(kept)
+    for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
+        sides = dict(elsewhere)
+        if following != seed:
+            rng = generator(matching.seed, "drawn", name, following)
+            drawn = draw(kept[following], section.n_searched, rng)
+            sides = {"sae_seed": kept[following], "sae_seed_drawn": drawn} | sides
+        for partner, b in sides.items():
+            rng = generator(matching.seed, "null", name, seed, partner)
+            offsets = shift_offsets(documents, section.n_null, rng)
+            yield seed, partner, best_r(kept[seed], b, offsets, memory_mb=matching.memory_mb)
+
+
+def match_grid(
+    grid: SaeGrid,
+    load: Callable[[str], Any],
+    activations: Mapping[str, torch.Tensor],
+    elsewhere: Mapping[str, Mapping[str, Sparse]],
+    documents: np.ndarray,
+    section: MatchGrids,
+    matching: Matching,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Match all SAEs of `grid`, which `load` opens by id; return their numbers and curves.
+
+    `activations` `(n, d_in)` and `elsewhere` (see `match_recipe`) are given by hook, all over the
+    same positions. Both tables have a row, or a curve, for every SAE and partner.
+    """
+    thresholds = np.linspace(0, 1, section.n_thresholds)
+    numbers, curves = [], []
+    for what, _ in progress(list(member_table(grid).groupby(RECIPE, sort=False)), desc="recipes"):
+        where: dict[str, Any] = dict(zip(RECIPE, what, strict=True))  # pyright: ignore
+        hook = where["hook"]
+        group = find(grid, where["family"], where["sparsity"], where["expansion"], hook)
+        encoded = {one.seed: encode(load(one.sae), activations[hook]) for one in group}
+        features = {seed: one.features for seed, one in encoded.items()}
+        found = match_recipe(group[0].sae, features, elsewhere[hook], documents, section, matching)
+        for seed, partner, best in found:
+            this = where | {"partner": partner, "seed": seed}
+            one = encoded[seed]
+            quality = {"l0": one.l0, "explained_variance": one.explained_variance}
+            d_sae = one.features.shape[1]
+            quality |= {"d_sae": d_sae, "n_positions": len(documents)}
+            numbers.append(this | quality | summary(best, matching.threshold, d_sae))
+            curves.append(curve(best, thresholds).assign(**this))
+    seeds = pd.DataFrame(numbers).assign(threshold=matching.threshold)
+    return seeds, pd.concat(curves, ignore_index=True)
