@@ -48,6 +48,9 @@ STAGES = {
     "match": "Match the features of two models.",
     "match-neurons": "Match the MLP neurons of two models, the baseline of features.",
     "match-text": "Look at partners again on other texts.",
+    "match-grids": "Match the SAEs of a grid: L0, width, architecture.",
+    "match-progress": "Match the SAEs of two models along their training.",
+    "match-cards": "Show matched features side by side, and which is the more general.",
     "metrics": "Collect the headline numbers of every study.",
     "plot-models": "Draw the figures about the language models.",
     "plot-saes": "Draw the figures about the SAEs.",
@@ -56,6 +59,8 @@ STAGES = {
     "plot-errors": "Draw the figures about where SAEs fail, and about remedies.",
     "plot-toy": "Draw the figures of the toy models.",
     "plot-matching": "Draw the figures of the matching study.",
+    "plot-conditions": "Draw the figures about when features are shared.",
+    "plot-cards": "Draw cards of matched features and their asymmetry.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
 

@@ -20,6 +20,8 @@ def all_matching_metrics(tables: Path) -> Metrics:
         | matching_metrics(tables / "matching")
         | neuron_metrics(tables / "match_neurons")
         | text_metrics(tables / "match_text")
+        | condition_metrics(tables)
+        | card_metrics(tables / "match_cards")
     )
 
 
@@ -77,6 +79,34 @@ def text_metrics(directory: Path) -> Metrics:
     return {
         f"{path.stem}_on_{row['text']}": numbers_of(row)
         for path in table_paths(directory, "*.parquet")
+        for row in table_rows(path, finite=False)
+        if row["layer_a"] < 0
+    }
+
+
+def condition_metrics(tables: Path) -> Metrics:
+    """Return what SAEs of every recipe share, and what is shared along the training of two LMs."""
+    from universality.saes.training.architectures import hook_id
+
+    metrics: Metrics = {}
+    for path in table_paths(tables / "match_grids", "*/recipes.parquet"):
+        for row in table_rows(path, finite=False):
+            recipe = f"{row['family']}_{row['sparsity']:g}_x{row['expansion']}"
+            where = f"{path.parent.name}_{recipe}_{hook_id(row['hook'])}"
+            metrics[f"{where}_in_{row['partner']}"] = numbers_of(row)
+    for row in table_rows(tables / "match_progress" / "shares.parquet"):
+        where = f"{row['comparison']}_{hook_id(row['hook'])}_at_{row['share']:g}"
+        metrics[f"training_{where}"] = numbers_of(row)
+    for row in table_rows(tables / "match_progress" / "losses.parquet"):
+        metrics[f"training_loss_lm_{row['lm']}_at_{row['share']:g}"] = numbers_of(row)
+    return metrics
+
+
+def card_metrics(directory: Path) -> Metrics:
+    """Return which of matched features is the more general, all layers pooled."""
+    return {
+        f"{path.parent.name}_asymmetry_{row['subset']}": numbers_of(row)
+        for path in table_paths(directory, "*/summary.parquet")
         for row in table_rows(path, finite=False)
         if row["layer_a"] < 0
     }

@@ -7,22 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from matched import LISTS, SETTINGS
 from matplotlib.colors import to_rgba
 
 from universality.errors import InputError
 from universality.io import read_table, tables_by_name, write_json, write_sparse, write_table
-from universality.matching.files import match_directories
-from universality.params.base import validate
-from universality.params.matching import Matching, Pair
+from universality.matching.files import read_pair
+from universality.matching.pair_study import match_pair
 from universality.plots import cards as draw
 
 N_DOCUMENTS = 30
 WORDS = [" <b>", " sun", " cat", " &amp;", " hen", "\n", " ran"]
 PAIR = {"a": "one", "b": "two", "a_seed": 0, "b_seed": 1}
-MATCHING = {
-    "min_count": 5, "n_null": 2, "n_bootstrap": 100, "n_scatter": 1, "memory_mb": 10,
-    "threshold": 0.7, "seed": 0,
-}  # fmt: skip
+MATCHING = SETTINGS.model_copy(update={"min_count": 5, "n_null": 2})
 SECTION = {
     "n_top": 2, "n_random": 2, "n_contexts": 2, "n_alone": 1, "context": 3,
     "max_position_share": 0.5, "contained": 0.5, "wider": 1.5,
@@ -82,11 +79,11 @@ def files(tmp_path_factory) -> Path:
         write_table(path / "tokens.parquet", table)
         for layer in (0, 1):
             dense = fires(table, [[text, text] for text in texts], rng, model == "two", layer)
-            write_sparse(path / f"l{layer}_mlp_out_seed{seed}.safetensors", sp.csr_matrix(dense))
-    tables = match_directories(
-        "x", folder / "features/one", folder / "features/two", validate(Pair, PAIR, "x"),
-        validate(Matching, MATCHING, "x"),
-    )  # fmt: skip
+            name = f"l{layer}_mlp_out_seed{seed}.safetensors"
+            write_sparse(path / name, sp.csr_matrix(dense))
+            write_sparse(path / "bos" / name, sp.csr_matrix(dense[:1]))
+    inputs = read_pair(folder / "features/one", folder / "features/two", 0, 1)
+    tables = match_pair("x", inputs, MATCHING, LISTS)
     for name, found in tables.items():
         write_table(folder / "matches" / f"{name}.parquet", found)
     return folder

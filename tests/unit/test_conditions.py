@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from matched import SETTINGS
 from pydantic import ValidationError
 from scipy.stats import ttest_1samp
 
@@ -35,14 +36,11 @@ from universality.matching.progress_study import (
 from universality.matching.search import alive, best_r, draw
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchGrids, MatchProgress
-from universality.params.matching import Matching
 from universality.params.saes import SaeGrid, SaeTraining
 from universality.stages import plot_conditions
 from universality.stats import document_weights
 
-MATCHING = Matching(
-    min_count=3, n_null=4, n_bootstrap=100, n_scatter=1, memory_mb=64, threshold=0.7, seed=0
-)
+MATCHING = SETTINGS.model_copy(update={"n_null": 4})
 TRAINING = SaeTraining(
     step="sparse", batch_size=16, learning_rate=0.01, warmup_fraction=0.0, decay_fraction=0.2,
     sparsity_warmup_fraction=0.0, normalize_activations="expected_average_only_in",

@@ -4,14 +4,14 @@ import numpy as np
 
 from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.conditions import BestR
-from universality.matching.moments import Sparse, moments
+from universality.matching.moments import Sparse
 from universality.matching.partners import Matcher
+from universality.matching.study import alive_features
 
 
 def alive(features: Sparse, min_count: int) -> np.ndarray:
     """Return which columns of `(n, d)` fire on at least `min_count` rows and vary, ascending."""
-    found = moments(features)
-    return np.flatnonzero((found.count >= min_count) & (found.sd > 0))
+    return np.flatnonzero(alive_features(features, min_count)[0])
 
 
 def draw(features: Sparse, n_wanted: int, rng: np.random.Generator) -> Sparse:
@@ -44,4 +44,5 @@ def best_r(
         documents, weights = resampled
         sums = document_sums(a, b[:, forward.partner[:, 0]], documents)
         bootstrap_r[:] = resampled_r(sums, weights)
-    return BestR(forward.r[:, 0], matcher.best_under_shifts(offsets), bootstrap_r, n_b)
+    nulls = [matcher.partners(1, int(offset))[0].r[:, 0] for offset in offsets]
+    return BestR(forward.r[:, 0], np.array(nulls), bootstrap_r, n_b)

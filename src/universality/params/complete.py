@@ -10,6 +10,8 @@ from universality.errors import InputError
 from universality.params.activations import Activations
 from universality.params.anatomy import Anatomy, Widths
 from universality.params.base import Id, Section, load_section
+from universality.params.cards import Cards
+from universality.params.conditions import MatchedGrid, MatchGrids, MatchProgress
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
 from universality.params.glosses import GlossCorpus
@@ -75,6 +77,11 @@ class Params(Section):
     neurons: Neurons
     text_pairs: dict[Id, Pair]
     other_text: OtherText
+    matched_grids: dict[Id, MatchedGrid]
+    match_grids: MatchGrids
+    match_progress: MatchProgress
+    card_pairs: dict[Id, Pair]
+    match_cards: Cards
 
 
 def load_params(path: Path) -> Params:
@@ -105,9 +112,32 @@ def _dangling(params: Params) -> Iterator[str]:
             seeds = params.sae_models[model].seeds if model in params.sae_models else [seed]
             if seed not in seeds:
                 yield f"pairs.{key} names SAE seed {seed} of {model}; there is: {_listed(seeds)}"
-    for key, pair in params.text_pairs.items():
-        if params.pairs.get(key) != pair:
-            yield f"text_pairs.{key} is not as in pairs, whose partners it looks at again"
+    for name, pairs in (("text_pairs", params.text_pairs), ("card_pairs", params.card_pairs)):
+        for key, pair in pairs.items():
+            if params.pairs.get(key) != pair:
+                yield f"{name}.{key} is not as in pairs, whose partners it looks at again"
+    yield from _impossible_conditions(params)
+
+
+def _impossible_conditions(params: Params) -> Iterator[str]:
+    """Say what the studies of conditions ask for that nothing makes."""
+    seed = params.match_grids.sae_seed
+    for key, matched in params.matched_grids.items():
+        grid = params.sae_grids.get(key)
+        if grid and grid.model != matched.model:
+            yield f"matched_grids.{key}.model is {matched.model!r}; the grid's is {grid.model!r}"
+        for model in (matched.other, matched.control):
+            made = params.sae_models.get(model)
+            if made and seed not in made.seeds:
+                known = _listed(made.seeds)
+                yield f"match_grids names SAE seed {seed} of {model}; there is: {known}"
+            if grid and made:
+                for hook in sorted(set(grid.hooks) - set(made.hooks)):
+                    yield f"matched_grids.{key}: {model} has no SAE at {hook} of the grid"
+    for share in params.match_progress.shares:
+        if share not in params.small_model.checkpoints:
+            known = _listed(params.small_model.checkpoints)
+            yield f"match_progress.shares names {share:g}; small_model.checkpoints are: {known}"
 
 
 def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iterator[tuple]:
@@ -147,6 +177,13 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
     for name, pair in params.pairs.items():
         yield f"pairs.{name}", pair.a, list(params.sae_models)
         yield f"pairs.{name}", pair.b, list(params.sae_models)
+    for name, matched in params.matched_grids.items():
+        yield "matched_grids", name, list(params.sae_grids)
+        yield f"matched_grids.{name}", matched.other, list(params.sae_models)
+        yield f"matched_grids.{name}", matched.control, list(params.sae_models)
+    for lm in (params.match_progress.a, params.match_progress.b):
+        yield "match_progress", lm.trained, list(params.trained_models)
+        yield "match_progress", lm.untrained, list(params.untrained_models)
 
 
 def _listed(known: Iterable[object]) -> str:

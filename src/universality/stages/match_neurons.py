@@ -63,22 +63,14 @@ def _neurons(
     model: Path, corpus: Path, max_tokens: int, section: Neurons
 ) -> "tuple[pd.DataFrame, list[np.ndarray]]":
     """Return the positions and, layer by layer, the neurons' activations `(n, d_mlp)` there."""
-    import numpy as np
-
-    from universality.activations import collect
     from universality.corpora import load_tokenizer, load_tokens
     from universality.features import position_table
+    from universality.matching.encoding import hook_rows
     from universality.models import load_bridge
 
     bridge = load_bridge(model)
     tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
     hooks = [f"blocks.{layer}.mlp.hook_post" for layer in range(bridge.cfg.n_layers)]
-    places, parts = [], {hook: [] for hook in hooks}
-    for part in collect(bridge, tokens, hooks, section.batch_tokens, mask_special=True):
-        places.append(tokens.bounds[part.document] + part.position)
-        for hook, value in part.activations.items():
-            parts[hook].append(value.numpy())
-    place = np.concatenate(places)
-    order = np.argsort(place, kind="stable")
-    layers = [np.concatenate(parts.pop(hook))[order] for hook in hooks]
-    return position_table(tokens, place[order], load_tokenizer(model)[0]), layers
+    rows = hook_rows(bridge, tokens, hooks, section.batch_tokens)
+    table = position_table(tokens, rows.place, load_tokenizer(model)[0])
+    return table, [rows.activations[hook].numpy() for hook in hooks]
