@@ -74,7 +74,7 @@ def _tensors(model: Path) -> dict[str, Path]:
 
     found = {}
     for path in sorted(require(model).glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             found |= {name: path for name in file.keys() if not _IN_A_BLOCK.search(name)}  # noqa: SIM118
     return found
 
@@ -82,5 +82,8 @@ def _tensors(model: Path) -> dict[str, Path]:
 def _read(path: Path, name: str) -> np.ndarray:
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:  # numpy has no bfloat16
+    with safe_open(path, framework="numpy") as file:
+        if file.get_slice(name).get_dtype() != "BF16":
+            return file.get_tensor(name).astype(np.float32)
+    with safe_open(path, framework="pt") as file:  # numpy has no bfloat16; torch loads slowly
         return file.get_tensor(name).float().numpy()

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import scipy.stats
+import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -59,15 +61,19 @@ def test_logit_correlation_is_that_of_the_logits_written_out():
     rng = np.random.default_rng(0)
     u, v = rng.normal(1, 1, size=(300, 8)), rng.normal(-2, 1, size=(300, 5))
     rows_a, rows_b = rng.normal(size=(6, 8)), rng.normal(size=(6, 5))
-    found = logit_correlation(rows_a, rows_b, logit_geometry(u, v))
+    order = rng.permutation(6)
+    found, other = logit_correlation(rows_a, rows_b, logit_geometry(u, v), [order])
+    np.testing.assert_allclose(
+        other, logit_correlation(rows_a, rows_b[order], logit_geometry(u, v))[0]
+    )
     expected = [np.corrcoef(u @ a, v @ b)[0, 1] for a, b in zip(rows_a, rows_b, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-10)
     # Another basis of B's residual stream changes nothing.
     turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    turned = logit_correlation(rows_a, rows_b @ turn, logit_geometry(u, v @ turn))
+    turned = logit_correlation(rows_a, rows_b @ turn, logit_geometry(u, v @ turn))[0]
     np.testing.assert_allclose(turned, found, atol=1e-10)
     rows_a[2] = 0
-    assert logit_correlation(rows_a, rows_b, logit_geometry(u, v))[2] == 0
+    assert logit_correlation(rows_a, rows_b, logit_geometry(u, v))[0, 2] == 0
 
 
 def test_attributions_by_the_plain_formula(monkeypatch):
@@ -175,7 +181,9 @@ def test_the_null_of_logit_weights_shuffles_partners():
     rng = np.random.default_rng(5)
     sides, partner, over = planted(rng)
     found = agree(rng, sides, partner, over)
-    every = [logit_correlation(sides[0].rows, np.tile(row, (30, 1)), over) for row in sides[1].rows]
+    every = [
+        logit_correlation(sides[0].rows, np.tile(row, (30, 1)), over)[0] for row in sides[1].rows
+    ]
     for draw_ in found.logit_r_null[:5]:
         assert np.isclose(draw_, np.array(every), atol=1e-9).any(axis=0).all()
     assert (found.logit_r_null[0] != found.logit_r_null[1]).any()
@@ -226,6 +234,13 @@ def test_unembedding_folds_the_final_norm(tmp_path):
     )
     arrays = write_model(tmp_path / "own", rng, pieces, 6, tied=False, model_type="gemma2")
     expected = arrays["lm_head.weight"] @ ((1 + arrays["model.norm.weight"]) * x)
+    np.testing.assert_allclose(read_unembedding(tmp_path / "own") @ x, expected, rtol=1e-4)
+    half = torch.from_numpy(rows).bfloat16()
+    save_file(
+        {"lm_head.weight": half, "model.norm.weight": torch.ones(6)},
+        tmp_path / "own" / "model.safetensors",
+    )
+    expected = half.double().numpy() @ (2 * x)
     np.testing.assert_allclose(read_unembedding(tmp_path / "own") @ x, expected, rtol=1e-4)
     # GPT-2: a LayerNorm, which centres.
     layer_norm = {"wte.weight": rows, "ln_f.weight": scale, "ln_f.bias": scale}

@@ -9,15 +9,16 @@ and the unembedding. Left out are the norm's division by the size of the residua
 differs from position to position, and whatever later layers make of the feature.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import scipy.sparse as sp
 
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.moments import Sparse, moments
+from universality.matching.moments import PARTS, Sparse, moments
 from universality.matching.partners import Matcher
 
 _BLOCK = 2**26
@@ -76,16 +77,23 @@ def logit_geometry(unembedding_a: np.ndarray, unembedding_b: np.ndarray) -> Logi
     return LogitGeometry(a.T @ a, a.T @ b, b.T @ b)
 
 
-def logit_correlation(rows_a: np.ndarray, rows_b: np.ndarray, over: LogitGeometry) -> np.ndarray:
-    """Return the correlation over tokens of each pair's logit weights, `(n_pairs,)`.
+def logit_correlation(
+    rows_a: np.ndarray, rows_b: np.ndarray, over: LogitGeometry, orders: Iterable[np.ndarray] = ()
+) -> np.ndarray:
+    """Return the correlation over tokens of each pair's logit weights, `(1 + n_orders, n_pairs)`.
 
     `rows_a` `(n_pairs, d_a)` and `rows_b` `(n_pairs, d_b)` are what the features write; 0 where one
-    writes nothing.
+    writes nothing. The first row is of the pairs as they are, the others of B in another order.
     """
-    covariance = np.einsum("ij,ij->i", rows_a @ over.ab, rows_b)
-    square = np.einsum("ij,ij->i", rows_a @ over.aa, rows_a)
-    square *= np.einsum("ij,ij->i", rows_b @ over.bb, rows_b)
-    return np.clip(covariance / np.sqrt(np.where(square > 0, square, np.inf)), -1, 1)
+    written = rows_a @ over.ab
+    square_a = np.einsum("ij,ij->i", rows_a @ over.aa, rows_a)
+    square_b = np.einsum("ij,ij->i", rows_b @ over.bb, rows_b)
+    found = []
+    for order in (np.arange(len(rows_b)), *orders):
+        square = square_a * square_b[order]
+        covariance = np.einsum("ij,ij->i", written, rows_b[order])
+        found.append(np.clip(covariance / np.sqrt(np.where(square > 0, square, np.inf)), -1, 1))
+    return np.array(found)
 
 
 def attributions(
@@ -111,22 +119,46 @@ def attributions(
     return sp.csr_matrix((values, features.indices.copy(), features.indptr), shape=features.shape)
 
 
+_parallel = numba.njit(parallel=True, cache=True)
+
+
+@_parallel
+def _paired_sums(a_starts, a_rows, a_values, b_starts, b_rows, b_values, n, shift, sums):
+    """Add a . b of every pair of columns to `sums` `(n_pairs,)`, b's rows moved by `shift`."""
+    for part in numba.prange(PARTS):
+        held = np.zeros(n)
+        for j in range(part, len(sums), PARTS):
+            for p in range(a_starts[j], a_starts[j + 1]):
+                held[a_rows[p]] = a_values[p]
+            for p in range(b_starts[j], b_starts[j + 1]):
+                sums[j] += held[(b_rows[p] + shift) % n] * b_values[p]
+            for p in range(a_starts[j], a_starts[j + 1]):
+                held[a_rows[p]] = 0
+
+
 def paired_r(a: Sparse, b: Sparse, offsets: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return the correlation of column j of `a` and of `b` `(n, n_pairs)`: `(n_offsets, n_pairs)`.
 
     Row i of A meets row i - offset of B, circularly; 0 where a column is constant.
     """
     n = a.shape[0]
-    a, b = sp.csr_matrix(a, dtype=np.float64), sp.csr_matrix(b, dtype=np.float64)
     of_a, of_b = moments(a), moments(b)
     scale = of_a.sd * of_b.sd
+    columns_a, columns_b = _by_column(a), _by_column(b)
     found = []
     for offset in offsets:
-        shifted = b[np.roll(np.arange(n), offset)] if offset else b
-        sums = np.asarray(a.multiply(shifted).sum(0)).ravel()
+        sums = np.zeros(len(scale))
+        _paired_sums(*columns_a, *columns_b, n, int(offset), sums)
         covariance = sums / n - of_a.mean * of_b.mean
         found.append(np.clip(covariance / np.where(scale > 0, scale, np.inf), -1, 1))
     return np.array(found)
+
+
+def _by_column(matrix: Sparse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    columns = matrix.tocsc()
+    # One type each, whatever scipy chose: every other is another compilation.
+    starts, rows = columns.indptr.astype(np.int64), columns.indices.astype(np.int32)
+    return starts, rows, columns.data.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -221,14 +253,14 @@ def agree_layers(
     matcher = Matcher(a.attributions[:, sampled], b.attributions, memory_mb=memory_mb)
     under_shifts = [matcher.partners(1, int(offset))[0] for offset in offsets]
     some = _columns(a.attributions, sampled), _columns(paired[1], sampled)
-    written = b.rows[partner]
-    shuffled = (written[rng.permutation(n)] for _ in range(n_shuffles))
+    shuffles = [rng.permutation(n) for _ in range(n_shuffles)]
+    logit_r = logit_correlation(a.rows, b.rows[partner], over, shuffles)
     return LayerAgreement(
         *layers,
         r=r,
         r_bootstrap=bootstraps[0],
-        logit_r=logit_correlation(a.rows, written, over),
-        logit_r_null=np.array([logit_correlation(a.rows, rows, over) for rows in shuffled]),
+        logit_r=logit_r[0],
+        logit_r_null=logit_r[1:],
         attribution_r=paired_r(a.attributions, paired[1], [0])[0],
         attribution_r_bootstrap=bootstraps[1],
         best=found,

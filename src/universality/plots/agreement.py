@@ -38,9 +38,10 @@ def agreements(tables: Tables) -> Figure:
         axes.plot([row["threshold"]] * 2, [-1, 0], color="black", lw=0.8, ls="--")
         axes.plot([row["threshold"], 1], [0, 0], color="black", lw=0.8, ls="--")
         axes.text(
-            0.02, 0.02, _corner(row, kind), transform=axes.transAxes, fontsize=6.5, va="bottom"
-        )
-        axes.set(xlim=(-0.05, 1), ylim=(-1.0, 1.0), xlabel="activation r of the best partner")
+            0.02, 0.02, _corner(row, kind), transform=axes.transAxes, fontsize=6, va="bottom",
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+        axes.set(xlim=(-0.05, 1.02), ylim=(-1.04, 1.04), xlabel="activation r of the best partner")
         axes.set_ylabel(f"its r of {_OTHERS[kind]}")
         rho, null = row[f"rank_r_{kind}"], row[f"rank_r_{kind}_null"]
         title = f"{name}\n" if index % 2 == 0 else "\n"
@@ -64,9 +65,8 @@ def _corner(row: pd.Series, kind: str) -> str:
         return f"no r of {row['threshold']:g} or more"
     low, high = (100 * row[f"{name}_{end}"] for end in ("low", "high"))
     return (
-        f"of {int(row['n_high'])} with r of {row['threshold']:g} or more\n"
-        f"negative: {100 * row[name]:.1f}% [{low:.1f}, {high:.1f}], "
-        f"null {100 * row[f'{name}_null']:.0f}%"
+        f"{int(row['n_high'])} with r of {row['threshold']:g} or more;\nof these negative: "
+        f"{100 * row[name]:.1f}%\n[{low:.1f}, {high:.1f}], null {100 * row[f'{name}_null']:.0f}%"
     )
 
 
@@ -97,6 +97,9 @@ def disagreements(tables: Tables) -> Figure:
         )
     for index, (label, column) in enumerate(names[1:], 1):
         _bars(all_axes[1], y + (index - 1.5) * 0.4, rows, label, column, index, 0.36)
+    for place, n_high in zip(y, rows["n_high"], strict=True):
+        if not n_high:
+            all_axes[1].text(0.01, place, "no such pair", va="center", fontsize=7)
     all_axes[0].set_xlabel("share of A's features")
     threshold = rows["threshold"].iloc[0]
     all_axes[1].set_xlabel(f"share of the pairs with activation r of {threshold:g} or more")
@@ -105,7 +108,14 @@ def disagreements(tables: Tables) -> Figure:
     all_axes[0].invert_yaxis()
     for axes in all_axes:
         axes.set_xlim(0, 1.05)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=7)
+    handles = {
+        label: handle
+        for axes in all_axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=7.5
+    )
     figure.suptitle(
         "How often activations and what features write disagree (all layers of A pooled; bars: "
         "95% over features, of attribution r over documents)",
@@ -125,9 +135,7 @@ def _bars(
         y, value, height, xerr=[value - low, high - value], color=COLORS[index + 3],
         hatch=HATCHES[index], edgecolor="black", lw=0.6, error_kw={"lw": 1}, label=label,
     )  # fmt: skip
-    axes.plot(
-        null, y, "|", color="black", ms=60 * height / 2, mew=2, label="null" if index < 2 else None
-    )
+    axes.plot(null, y, "|", color="black", ms=30 * height, mew=2, label=None if index else "null")
 
 
 _PAIRINGS = {
