@@ -50,6 +50,7 @@ STAGES = {
     "match-text": "Look at partners again on other texts.",
     "match-grids": "Match the SAEs of a grid: L0, width, architecture.",
     "match-progress": "Match the SAEs of two models along their training.",
+    "match-agreement": "Compare matched features by what they write, and SAEs by their weights.",
     "match-cards": "Show matched features side by side, and which is the more general.",
     "metrics": "Collect the headline numbers of every study.",
     "plot-models": "Draw the figures about the language models.",
@@ -60,6 +61,7 @@ STAGES = {
     "plot-toy": "Draw the figures of the toy models.",
     "plot-matching": "Draw the figures of the matching study.",
     "plot-conditions": "Draw the figures about when features are shared.",
+    "plot-agreement": "Draw the figures of agreement beyond activation correlation.",
     "plot-cards": "Draw cards of matched features and their asymmetry.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""

@@ -12,6 +12,12 @@ BRICKEN_2023: Metrics = {
 """Median best-match correlation between two seeds' features (dictionaries of 1-layer models) and
 between their neurons (Bricken et al. 2023, Towards Monosemanticity)."""
 
+PAULO_BELROSE_2025: Metrics = {
+    "paulo_belrose_2025_llama3_8b_131k": {"published_share_above": 0.30},
+    "paulo_belrose_2025_pythia_160m_32k": {"published_share_above": 0.42},
+}
+"""Features that two SAE seeds of one LM share (arXiv 2501.16615), on other models."""
+
 
 def all_matching_metrics(tables: Path) -> Metrics:
     """Return the headlines of the whole study of matching."""
@@ -22,6 +28,7 @@ def all_matching_metrics(tables: Path) -> Metrics:
         | text_metrics(tables / "match_text")
         | condition_metrics(tables)
         | card_metrics(tables / "match_cards")
+        | agreement_metrics(tables / "match_agreement")
     )
 
 
@@ -110,3 +117,24 @@ def card_metrics(directory: Path) -> Metrics:
         for row in table_rows(path, finite=False)
         if row["layer_a"] < 0
     }
+
+
+def agreement_metrics(directory: Path) -> Metrics:
+    """Return how features that fire together agree in what they write, and SAEs in weights."""
+    metrics = dict(PAULO_BELROSE_2025)
+    for path in table_paths(directory, "*/summary.parquet"):
+        for row in table_rows(path, finite=False):
+            layer_a = row.pop("layer_a")
+            if layer_a < 0:
+                del row["layer_b"]
+            where = "agreement" if layer_a < 0 else f"agreement_layer_{layer_a}"
+            metrics[f"{path.parent.name}_{where}"] = numbers_of(row)
+    for path in sorted(directory.glob("*/weights.parquet")):
+        for row in table_rows(path):
+            if row.pop("layer") < 0:
+                key = f"{path.parent.name}_weights_{row['pairing']}_{row['measure']}"
+                metrics[key] = numbers_of(row)
+        for row in table_rows(path.with_name("weights_and_activations.parquet"), finite=False):
+            if row.pop("layer") < 0:
+                metrics[f"{path.parent.name}_weights_and_activations"] = numbers_of(row)
+    return metrics

@@ -7,14 +7,16 @@ import pytest
 import scipy.sparse as sp
 import scipy.stats
 import torch
+from matched import LISTS
+from matched import SETTINGS as MATCHING
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from universality.errors import InputError
 from universality.io import read_table, write_arrays, write_json, write_sparse, write_table
-from universality.matching import agreement
-from universality.matching.agreement import (
+from universality.matching.agreement import agreement
+from universality.matching.agreement.agreement import (
     Side,
     agree_layers,
     attributions,
@@ -24,11 +26,11 @@ from universality.matching.agreement import (
     predicting_rows,
     shared_tokens,
 )
-from universality.matching.agreement_files import Directories, compare
-from universality.matching.agreement_tables import agreement_table, ranked
-from universality.matching.files import match_directories
+from universality.matching.agreement.files import Directories, compare
+from universality.matching.agreement.tables import agreement_table, ranked
+from universality.matching.files import read_pair
+from universality.matching.pair_study import match_pair
 from universality.params.agreement import Agreement
-from universality.params.matching import Matching, Pair
 from universality.plots import agreement as draw
 from universality.stats import document_weights
 from universality.unembedding import read_unembedding, written_rows
@@ -285,6 +287,7 @@ def write_side(path, rng, features, token, seed=0, decoder=None):
     for layer, matrix in enumerate(features):
         name = f"l{layer}_mlp_out_seed{seed}"
         write_sparse(path / "features" / f"{name}.safetensors", matrix)
+        write_sparse(path / "features" / "bos" / f"{name}.safetensors", sp.csr_matrix(matrix[:1]))
         rows = rng.normal(size=(matrix.shape[1], 8)) if decoder is None else decoder
         arrays = {"W_enc": rows.T, "W_dec": rows, "b_enc": rows[:, 0]}
         arrays = {key: array.astype(np.float32) for key, array in arrays.items()}
@@ -295,11 +298,8 @@ def write_side(path, rng, features, token, seed=0, decoder=None):
 
 
 def match(tmp_path, a, b):
-    pair = Pair(a="a", b="b", a_seed=a.seed, b_seed=b.seed)
-    matching = Matching(
-        min_count=3, n_null=3, n_bootstrap=100, n_scatter=1, memory_mb=64, threshold=0.7, seed=0
-    )
-    for name, table in match_directories("k", a.features, b.features, pair, matching).items():
+    inputs = read_pair(a.features, b.features, a.seed, b.seed)
+    for name, table in match_pair("k", inputs, MATCHING, LISTS).items():
         write_table(tmp_path / "matches" / f"{name}.parquet", table)
     return tmp_path / "matches"
 

@@ -6,8 +6,14 @@ import pytest
 import scipy.sparse as sp
 
 from universality.errors import InputError
-from universality.matching.asymmetry import Asymmetry, asymmetry, label, measures, summary_table
-from universality.matching.cards import (
+from universality.matching.cards.asymmetry import (
+    Asymmetry,
+    asymmetry,
+    label,
+    measures,
+    summary_table,
+)
+from universality.matching.cards.cards import (
     GROUPS,
     choose_pairs,
     context_table,

@@ -257,8 +257,8 @@ def test_stage_of_the_figures(made, files, tmp_path):
     from universality.stages.plot_cards import command
 
     run(files, tmp_path)
-    command(tmp_path / "tables", "x", tmp_path / "figures")
+    command(tmp_path / "tables", tmp_path / "figures")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {f"{n}.{e}" for n in ("cards", "asymmetry", "labels") for e in ("svg", "png")}
-    with pytest.raises(InputError, match="no pair 'z', whose cards are drawn; there is: x"):
-        command(tmp_path / "tables", "z", tmp_path / "other")
+    assert names == {f"{n}.{e}" for n in ("cards_x", "asymmetry", "labels") for e in ("svg", "png")}
+    with pytest.raises(InputError, match="nowhere"):
+        command(tmp_path / "nowhere", tmp_path / "other")

@@ -9,7 +9,7 @@ from scipy.stats import ttest_1samp
 
 from universality.errors import InputError
 from universality.io import write_sparse, write_table
-from universality.matching.conditions import (
+from universality.matching.conditions.conditions import (
     MEASURES,
     BestR,
     curve,
@@ -18,14 +18,14 @@ from universality.matching.conditions import (
     shares_above,
     summary,
 )
-from universality.matching.encoding import encode, hook_rows
-from universality.matching.grid_study import (
+from universality.matching.conditions.encoding import encode, hook_rows
+from universality.matching.conditions.grid_study import (
     match_grid,
     match_recipe,
     read_alive,
     shared_positions,
 )
-from universality.matching.progress_study import (
+from universality.matching.conditions.progress_study import (
     COMPARISONS,
     Step,
     keep_alive,
@@ -33,7 +33,7 @@ from universality.matching.progress_study import (
     steps,
     train_and_encode,
 )
-from universality.matching.search import alive, best_r, draw
+from universality.matching.conditions.search import alive, best_r, draw
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchGrids, MatchProgress
 from universality.params.saes import SaeGrid, SaeTraining

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from universality.matching.tables import POOLED
-from universality.matching.weights import (
+from universality.matching.agreement.weights import (
     Weights,
     activation_table,
     cosines,
@@ -15,6 +14,7 @@ from universality.matching.weights import (
     weight_pairings,
     weight_table,
 )
+from universality.matching.tables import POOLED
 
 
 def random_weights(rng, d, d_in):

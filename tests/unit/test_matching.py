@@ -11,11 +11,11 @@ from universality.errors import InputError
 from universality.io import write_sparse, write_table
 from universality.matching import pairings
 from universality.matching.bootstrap import document_sums, resampled_r
+from universality.matching.engine.moments import moments
+from universality.matching.engine.partners import Matcher, best_matches
+from universality.matching.engine.sparse_file import open_sparse
 from universality.matching.files import find_saes
-from universality.matching.moments import moments
 from universality.matching.pairings import Partners
-from universality.matching.partners import Matcher, best_matches
-from universality.matching.sparse_file import open_sparse
 from universality.matching.study import (
     Sample,
     match_layers,

@@ -31,9 +31,9 @@ def document_sums(a: Columns, b: Columns, documents: np.ndarray) -> DocumentSums
     """Sum over the rows of each document; column j of `a` and of `b` `(n, n_pairs)` are a pair."""
     _, index = np.unique(documents, return_inverse=True)
     rows = np.arange(len(documents))
-    # float64, since squares of float32 sums would not do.
+    # float64, since squares of float32 sums would not do; copies, since scipy may sort in place.
     members: Any = sp.csr_matrix((np.ones(len(rows)), (index, rows)))
-    a, b = sp.csr_matrix(a, dtype=np.float64), sp.csr_matrix(b, dtype=np.float64)
+    a, b = (sp.csr_matrix(side, dtype=np.float64, copy=True) for side in (a, b))
 
     def total(values: Columns) -> np.ndarray:
         return (members @ values).toarray()

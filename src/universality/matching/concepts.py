@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
 from universality.matching.study import LayerMatch, Sample, match_layers
 from universality.matching.tables import summary
 from universality.nulls import permutation_p

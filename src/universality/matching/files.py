@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from universality.alignment import Alignment, align
 from universality.errors import InputError
 from universality.io import read_sparse, read_table
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
 from universality.matching.tokens import Vocabulary
 
 SAE_ID = re.compile(r"l(\d+)_(.+)_seed(\d+)")

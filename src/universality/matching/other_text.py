@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
+from universality.matching.engine.partners import Matcher
 from universality.matching.pairings import Partners
-from universality.matching.partners import Matcher
 from universality.matching.study import Sample, alive_features
 from universality.nulls import permutation_p
 from universality.stats import percentile_interval

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.moments import Sparse, moments
+from universality.matching.engine.moments import Sparse, moments
+from universality.matching.engine.partners import Matcher, Matches
 from universality.matching.pairings import Pairing, Partners, by_all_scores, by_nearest
-from universality.matching.partners import Matcher, Matches
 from universality.nulls import documents_meeting, shift_offsets
 from universality.params.matching import Matching
 from universality.randomness import generator

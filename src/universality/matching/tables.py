@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
 from universality.matching.study import LayerMatch, PairedLayers
 from universality.nulls import permutation_p
 from universality.stats import percentile_interval

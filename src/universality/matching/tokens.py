@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
 
 
 def normalised(piece: str) -> str:

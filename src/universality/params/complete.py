@@ -8,6 +8,7 @@ from pydantic import Field
 
 from universality.errors import InputError
 from universality.params.activations import Activations
+from universality.params.agreement import Agreement
 from universality.params.anatomy import Anatomy, Widths
 from universality.params.base import Id, Section, load_section
 from universality.params.cards import Cards
@@ -75,13 +76,13 @@ class Params(Section):
     matching: Matching
     neuron_pairs: dict[Id, NeuronPair]
     neurons: Neurons
-    text_pairs: dict[Id, Pair]
+    close_pairs: dict[Id, Pair]
     other_text: OtherText
     matched_grids: dict[Id, MatchedGrid]
     match_grids: MatchGrids
     match_progress: MatchProgress
-    card_pairs: dict[Id, Pair]
     match_cards: Cards
+    agreement: Agreement
 
 
 def load_params(path: Path) -> Params:
@@ -112,10 +113,9 @@ def _dangling(params: Params) -> Iterator[str]:
             seeds = params.sae_models[model].seeds if model in params.sae_models else [seed]
             if seed not in seeds:
                 yield f"pairs.{key} names SAE seed {seed} of {model}; there is: {_listed(seeds)}"
-    for name, pairs in (("text_pairs", params.text_pairs), ("card_pairs", params.card_pairs)):
-        for key, pair in pairs.items():
-            if params.pairs.get(key) != pair:
-                yield f"{name}.{key} is not as in pairs, whose partners it looks at again"
+    for key, pair in params.close_pairs.items():
+        if params.pairs.get(key) != pair:
+            yield f"close_pairs.{key} is not as in pairs, whose partners it looks at again"
     yield from _impossible_conditions(params)
 
 

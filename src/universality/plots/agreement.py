@@ -55,11 +55,12 @@ def agreements(tables: Tables) -> Figure:
     return figure
 
 
-def _pooled(summary: pd.DataFrame) -> pd.Series:
-    return summary.query("layer_a < 0").iloc[0]
+def _pooled(summary: pd.DataFrame) -> dict[str, float]:
+    row = summary.query("layer_a < 0").iloc[0]
+    return {str(name): float(value) for name, value in row.items()}
 
 
-def _corner(row: pd.Series, kind: str) -> str:
+def _corner(row: dict[str, float], kind: str) -> str:
     name = f"high_negative_{kind}"
     if not row["n_high"]:
         return f"no r of {row['threshold']:g} or more"

@@ -27,7 +27,7 @@ def command(
     settings = load_section(params, Agreement, "agreement")
 
     from universality.io import atomic_directory, write_table
-    from universality.matching.agreement_files import Directories, compare
+    from universality.matching.agreement.files import Directories, compare
 
     sides = (
         Directories(a, a_model, a_saes, pair.a_seed),

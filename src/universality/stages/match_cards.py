@@ -26,8 +26,8 @@ def command(
 
     from universality.corpora import read_corpus
     from universality.io import atomic_directory, read_table, write_table
-    from universality.matching.cards_files import read_cards
-    from universality.matching.cards_page import about, render
+    from universality.matching.cards.files import read_cards
+    from universality.matching.cards.page import about, render
 
     texts = dict(zip(*read_corpus(corpus, "validation"), strict=True))
     tables_of = {name: read_table(matches / f"{name}.parquet") for name in ("features", "headline")}

@@ -41,9 +41,14 @@ def command(
 
     from universality.corpora import load_tokens
     from universality.io import atomic_directory, write_table
-    from universality.matching.conditions import MEASURES, over_seeds
-    from universality.matching.encoding import hook_rows
-    from universality.matching.grid_study import RECIPE, match_grid, read_alive, shared_positions
+    from universality.matching.conditions.conditions import MEASURES, over_seeds
+    from universality.matching.conditions.encoding import hook_rows
+    from universality.matching.conditions.grid_study import (
+        RECIPE,
+        match_grid,
+        read_alive,
+        shared_positions,
+    )
     from universality.models import load_bridge
     from universality.saes.evaluation import load_sae
     from universality.saes.training.architectures import sae_id

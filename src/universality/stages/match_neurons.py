@@ -65,7 +65,7 @@ def _neurons(
     """Return the positions and, layer by layer, the neurons' activations `(n, d_mlp)` there."""
     from universality.corpora import load_tokenizer, load_tokens
     from universality.features import position_table
-    from universality.matching.encoding import hook_rows
+    from universality.matching.conditions.encoding import hook_rows
     from universality.models import load_bridge
 
     bridge = load_bridge(model)

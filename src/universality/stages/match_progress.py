@@ -38,8 +38,8 @@ def command(
 
     from universality.corpora import load_tokens
     from universality.io import atomic_directory, write_table
-    from universality.matching import progress_study as study
-    from universality.matching.conditions import curve, summary
+    from universality.matching.conditions import progress_study as study
+    from universality.matching.conditions.conditions import curve, summary
     from universality.models import load_bridge
 
     validation = load_tokens(corpus, "validation", a, max_tokens, section.n_documents)

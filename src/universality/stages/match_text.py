@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    key: Annotated[str, typer.Argument(help="key of `text_pairs`")],
+    key: Annotated[str, typer.Argument(help="key of `close_pairs`")],
     a_model: Annotated[Path, typer.Option(help="Hugging Face directory of model A")],
     b_model: Annotated[Path, typer.Option(help="Hugging Face directory of model B")],
     a_saes: Annotated[Path, typer.Option(help="directory of A's SAEs")],
@@ -27,7 +27,7 @@ def command(
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
     """Look at the partners of the best layers again, on every text of `other_text`."""
-    pair = load_section(params, Pair, "text_pairs", key)
+    pair = load_section(params, Pair, "pairs", key)
     section = load_section(params, OtherText, "other_text")
     settings = load_section(params, Matching, "matching")
     wanted = [load_section(params, SaeModel, "sae_models", model) for model in (pair.a, pair.b)]

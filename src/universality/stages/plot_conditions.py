@@ -16,7 +16,7 @@ def command(
     import numpy as np
 
     from universality.io import atomic_directory, read_table, table_paths
-    from universality.matching.conditions import pair_curve
+    from universality.matching.conditions.conditions import pair_curve
     from universality.plots import conditions as draw
     from universality.plots.style import save, styled
 

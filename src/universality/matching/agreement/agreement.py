@@ -18,8 +18,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.moments import PARTS, Sparse, moments
-from universality.matching.partners import Matcher
+from universality.matching.engine.moments import PARTS, Sparse, moments
+from universality.matching.engine.partners import Matcher
 
 _BLOCK = 2**26
 """Logit weights that are held at a time."""

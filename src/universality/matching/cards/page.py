@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from universality.matching.asymmetry import LABELS
-from universality.matching.cards import GROUPS, Card
+from universality.matching.cards.asymmetry import LABELS
+from universality.matching.cards.cards import GROUPS, Card
 from universality.params.cards import Cards
 from universality.params.matching import Pair
 from universality.saes.pages.dashboard_page import fixed, number, spaced, visible
@@ -77,7 +77,7 @@ def render(head: About, cards: Sequence[Card], summary: pd.DataFrame) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("universality.matching", "."),
+        loader=PackageLoader("universality.matching.cards", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -97,7 +97,7 @@ def render(head: About, cards: Sequence[Card], summary: pd.DataFrame) -> str:
         PackageLoader(package, ".").get_source(environment, name)[0]
         for package, name in (
             ("universality.saes.pages", "dashboard.css"),
-            ("universality.matching", "cards.css"),
+            ("universality.matching.cards", "cards.css"),
         )
     ]
     return environment.get_template("cards.html").render(

@@ -21,8 +21,8 @@ import numpy as np
 
 from universality.errors import InputError
 from universality.io import read_arrays, write_arrays
-from universality.matching import kernels
-from universality.matching.moments import PARTS, Moments, Sparse, moments, passes
+from universality.matching.engine import kernels
+from universality.matching.engine.moments import PARTS, Moments, Sparse, moments, passes
 from universality.progress import progress
 
 Measure = Literal["pearson", "cosine", "jaccard"]

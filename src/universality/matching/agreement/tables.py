@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from universality.matching.agreement import LayerAgreement
+from universality.matching.agreement.agreement import LayerAgreement
+from universality.matching.agreement.weights import rank_correlation
 from universality.matching.tables import POOLED
-from universality.matching.weights import rank_correlation
 from universality.nulls import permutation_p
 from universality.saes.intervals import median, share
 from universality.stats import percentile_interval

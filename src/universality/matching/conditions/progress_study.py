@@ -10,10 +10,10 @@ import torch
 
 from universality.corpora import Tokens
 from universality.errors import InputError
-from universality.matching.conditions import BestR
-from universality.matching.encoding import Encoded, encode, hook_rows
-from universality.matching.moments import Sparse
-from universality.matching.search import alive, best_r
+from universality.matching.conditions.conditions import BestR
+from universality.matching.conditions.encoding import Encoded, encode, hook_rows
+from universality.matching.conditions.search import alive, best_r
+from universality.matching.engine.moments import Sparse
 from universality.models import document_losses
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchProgress

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
 from universality.matching.tables import POOLED
 from universality.randomness import generator
 from universality.stats import document_weights, percentile_interval

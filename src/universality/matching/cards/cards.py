@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
 from universality.params.cards import Cards
 from universality.randomness import generator
 from universality.saes.pages.dashboard import Example, Positions, positions, top_rows

@@ -11,10 +11,10 @@ import torch
 from universality.alignment import align
 from universality.errors import InputError
 from universality.io import read_sparse, read_table
-from universality.matching.conditions import BestR, curve, summary
-from universality.matching.encoding import encode
-from universality.matching.moments import Sparse
-from universality.matching.search import alive, best_r, draw
+from universality.matching.conditions.conditions import BestR, curve, summary
+from universality.matching.conditions.encoding import encode
+from universality.matching.conditions.search import alive, best_r, draw
+from universality.matching.engine.moments import Sparse
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchGrids
 from universality.params.matching import Matching

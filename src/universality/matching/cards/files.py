@@ -9,8 +9,8 @@ import pandas as pd
 
 from universality.errors import InputError
 from universality.io import read_table
-from universality.matching.asymmetry import Asymmetry, asymmetry, summary_table
-from universality.matching.cards import (
+from universality.matching.cards.asymmetry import Asymmetry, asymmetry, summary_table
+from universality.matching.cards.cards import (
     Card,
     Reading,
     card_table,
@@ -20,8 +20,8 @@ from universality.matching.cards import (
     layer_cards,
     reading,
 )
+from universality.matching.engine.moments import Sparse
 from universality.matching.files import align_directories, find_saes, read_features
-from universality.matching.moments import Sparse
 from universality.params.cards import Cards
 from universality.params.matching import Pair
 from universality.progress import progress

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from universality.matching import kernels
-from universality.matching.sparse_file import SparseFile
+from universality.matching.engine import kernels
+from universality.matching.engine.sparse_file import SparseFile
 
 Sparse = Any
 """A CSR matrix `(n_positions, n_features)`: anything with `indptr`, `indices`, `data` and `shape`,

@@ -4,9 +4,9 @@ Paulo & Belrose 2025 (arXiv 2501.16615) pair the features of two SAE seeds one t
 method) so that the sum of cosines is largest, and call a feature shared if the mean of the
 encoder's and the decoder's cosine with its partner is above .7. Here that share is given for the
 assignment on decoders, on encoders, on the mean of both, and for the pairs on which the first two
-agree (`hungarian_both`), since their text and their scripts do not use one variant throughout.
-Beside it the greedy pairings by decoder. Only for SAEs of one LM: the coordinates of two LMs have
-nothing to do with each other.
+agree (`hungarian_both`); which of these the published shares rest on was not checked. Beside it
+the greedy pairings by decoder. Only for SAEs of one LM: the coordinates of two LMs have nothing to
+do with each other.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from universality.matching.pairings import Pairing, assignment, mutual, nearest, swapped
-from universality.matching.partners import Matches
+from universality.matching.pairings import Pairing, Partners, assignment, mutual, nearest, swapped
 from universality.matching.tables import POOLED
 from universality.nulls import permutation_p
 from universality.saes.intervals import median, share
@@ -78,9 +77,8 @@ def weight_pairings(scores: Scores) -> dict[str, Pairing]:
     return found | {"hungarian_both": Pairing(a, b, scores["mean"][a, b])}
 
 
-def _best(scores: np.ndarray) -> Matches:
-    best = scores.argmax(1)[:, None]
-    return Matches(best, np.take_along_axis(scores, best, 1), np.ones(best.shape, dtype=bool))
+def _best(scores: np.ndarray) -> Partners:
+    return Partners(scores.argmax(axis=1), scores.max(axis=1))
 
 
 @dataclass(frozen=True)

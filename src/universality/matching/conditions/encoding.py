@@ -9,7 +9,7 @@ import torch
 
 from universality.activations import collect
 from universality.corpora import Tokens
-from universality.matching.moments import Sparse
+from universality.matching.engine.moments import Sparse
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from universality.corpora import load_tokenizer
 from universality.errors import InputError
 from universality.io import read_json, read_table, require
-from universality.matching.agreement import (
+from universality.matching.agreement.agreement import (
     LayerAgreement,
     LogitGeometry,
     Side,
@@ -20,9 +20,8 @@ from universality.matching.agreement import (
     predicting_rows,
     shared_tokens,
 )
-from universality.matching.agreement_tables import agreement_table
-from universality.matching.files import align_directories, find_saes, read_features
-from universality.matching.weights import (
+from universality.matching.agreement.tables import agreement_table
+from universality.matching.agreement.weights import (
     WeightMatch,
     Weights,
     activation_table,
@@ -30,6 +29,7 @@ from universality.matching.weights import (
     paired_cosines,
     weight_table,
 )
+from universality.matching.files import align_directories, find_saes, read_features
 from universality.nulls import shift_offsets
 from universality.params.agreement import Agreement
 from universality.progress import progress

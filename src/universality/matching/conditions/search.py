@@ -3,9 +3,9 @@
 import numpy as np
 
 from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.conditions import BestR
-from universality.matching.moments import Sparse
-from universality.matching.partners import Matcher
+from universality.matching.conditions.conditions import BestR
+from universality.matching.engine.moments import Sparse
+from universality.matching.engine.partners import Matcher
 from universality.matching.study import alive_features
 
 

@@ -1,0 +1,1 @@
+"""Agreement of matched features beyond the correlation of their activations."""

@@ -1,0 +1,1 @@
+"""Under what conditions features are shared: L0, width, architecture, training."""
