@@ -283,6 +283,7 @@ def write_side(path, rng, features, token, seed=0, decoder=None):
     place = np.tile(np.arange(1, 21), 20).astype(np.int32)
     document = np.repeat(np.arange(20), 20).astype(np.int64)
     table = {"document": document, "position": place, "end": place, "token": token}
+    table["piece"] = [f"▁w{number}" for number in token]
     write_table(path / "features" / "tokens.parquet", pd.DataFrame(table))
     for layer, matrix in enumerate(features):
         name = f"l{layer}_mlp_out_seed{seed}"

@@ -6,7 +6,7 @@ from matched import random_sparse, tables_of, write_model
 from universality.errors import InputError
 from universality.headlines import grid_metrics, model_metrics, sae_metrics
 from universality.io import read_table, write_table
-from universality.matching_headlines import all_matching_metrics
+from universality.matching_headlines import matching_metrics, neuron_metrics, text_metrics
 from universality.plots import grids, saes
 from universality.saes.matched import at_matched_l0
 from universality.stages import plot_matching, plot_models, plot_saes
@@ -153,11 +153,11 @@ def test_metrics_pass_the_numbers_through(tables):
     trained = sae_metrics(tables / "saes")
     assert trained["seed_b_l1_mlp_out_seed0"]["ce_difference_high"] == 0.95
     assert "hook" not in trained["seed_b_l1_mlp_out_seed0"]
-    matching = all_matching_metrics(tables)
+    matching = matching_metrics(tables / "matching")
+    matching |= neuron_metrics(tables / "match_neurons") | text_metrics(tables / "match_text")
     headline = read_table(tables / "matching" / "a_vs_c" / "headline.parquet")
     pooled = headline.query("layer_a < 0 and selection == 'best_layer'").iloc[0]
     assert matching["a_vs_c_best_of_3_layers"]["median_r"] == pooled["median_r"]
-    assert "bricken_2023_features" in matching
     assert matching["a_vs_b_on_other"]["same_partner"] == 0.8
     assert matching["neurons_a_vs_b"]["n_features"] == 26
     for name in ("concept_one", "tokens_one", "topic_one", "filter_min_r", "meeting_documents"):
