@@ -53,6 +53,7 @@ STAGES = {
     "match-agreement": "Compare matched features by what they write, and SAEs by their weights.",
     "match-cards": "Show matched features side by side, and which is the more general.",
     "metrics": "Collect the headline numbers of every study.",
+    "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
     "plot-saes": "Draw the figures about the SAEs.",
     "plot-anatomy": "Draw the figures about what single features are.",
