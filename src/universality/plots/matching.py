@@ -191,6 +191,7 @@ def _grouped(
     """Draw bars for `names`, an index of every table of `rows`, grouped by pair of models."""
     figure, all_axes = panels(2, 2, (4.6, 0.66 * len(rows) * 2 + 0.6), sharey=True)
     height = 0.84 / len(names)
+    colors = [*COLORS[:6], "white"]  # on black the null could not be seen
     for axes, column in zip(all_axes, ("median_r", "share_above"), strict=True):
         for index, (name, label) in enumerate(names.items()):
             found = pd.DataFrame([table.loc[name] for table in rows.values()])
@@ -202,7 +203,7 @@ def _grouped(
             # An interval over documents may leave out its own estimate where few pairs are left.
             ends = np.maximum([value - low, high - value], 0)
             axes.barh(
-                y, value, height * 0.9, xerr=ends, color=COLORS[index % len(COLORS)],
+                y, value, height * 0.9, xerr=ends, color=colors[index % len(colors)],
                 hatch=HATCHES[index % len(HATCHES)], edgecolor="black", lw=0.6,
                 error_kw={"lw": 1}, label=label,
             )  # fmt: skip
