@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,7 +135,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     stages += [("activations", name) for name in ("ts_1l_21m", "ts_2l_33m", "ts_1m")]
     for stage in ("train_saes", "evaluate_saes", "features"):
         stages += [(stage, name) for name in ("ts_1l_21m", "ts_2l_33m")]
-    stages.append(("match", "ts_1l_vs_ts_2l"))
+    close = ("match", "match_text", "match_agreement", "match_cards")
+    stages += [(stage, "ts_1l_vs_ts_2l") for stage in close]
+    stages.append(("match_neurons", "ts_1l_21m_vs_ts_2l_33m"))
+    (folder / "data").mkdir()
+    shutil.copy(ROOT / "data" / "concepts.yaml", folder / "data")
     arguments = [["check"], *commands(params, stages)]
     environment = os.environ | {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
     for variable in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HUGGINGFACE_HUB_CACHE"):
@@ -245,3 +250,18 @@ def test_features_of_the_two_models_are_matched(run):
     assert table[["layer_a", "layer_b"]].to_numpy().tolist() == [[0, 0], [0, 1]]
     assert table[["d_a", "d_b"]].to_numpy().tolist() == [[512, 512]] * 2
     assert (table.n_features > 0).all()
+
+
+def test_neurons_are_matched_layer_by_layer_as_far_as_both_go(run):
+    table = pd.read_parquet(run[0] / "tables/match_neurons/ts_1l_21m_vs_ts_2l_33m/headline.parquet")
+    assert table[["layer_a", "layer_b"]].to_numpy().tolist() == [[0, 0], [-1, -1]]
+    assert (table.n_features > 0).all()
+
+
+def test_partners_are_looked_at_again_by_text_weights_and_as_cards(run):
+    name = "ts_1l_vs_ts_2l"
+    text = pd.read_parquet(run[0] / "tables" / "match_text" / f"{name}.parquet")
+    assert set(text["text"]) == {"same_kind"}
+    agreement = pd.read_parquet(run[0] / "tables" / "match_agreement" / name / "summary.parquet")
+    assert (agreement["n_features"] > 0).all()
+    assert (run[0] / "cards" / name / "index.html").stat().st_size > 1000
