@@ -170,7 +170,7 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
             known = [sae_id(hook, seed) for hook in model.hooks for seed in model.seeds]
             yield f"dashboards.{name}", page.sae, known
     for name, text in params.other_text.texts.items():
-        yield f"other_text.texts.{name}", text.corpus, corpora
+        yield f"other_text.texts.{name}", text.corpus, [params.corpus, "glosses"]
     for name, pair in params.neuron_pairs.items():
         yield f"neuron_pairs.{name}", pair.a, models
         yield f"neuron_pairs.{name}", pair.b, models
