@@ -1,5 +1,6 @@
 """The headline numbers of the matching study, from its tables: id -> {metric: value}."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from universality.headlines import Metrics, numbers_of, table_rows
@@ -73,22 +74,22 @@ def _headline(pair: str, path: Path) -> Metrics:
 
 def neuron_metrics(directory: Path) -> Metrics:
     """Return neurons against neurons of the same layer, all layers pooled."""
-    return {
-        f"neurons_{path.parent.name}": numbers_of(row)
-        for path in table_paths(directory, "*/headline.parquet")
-        for row in table_rows(path)
-        if row["layer_a"] < 0
-    }
+    pooled = _pooled(directory, "*/headline.parquet")
+    return {f"neurons_{path.parent.name}": numbers_of(row) for path, row in pooled}
 
 
 def text_metrics(directory: Path) -> Metrics:
     """Return how partners found on one text do on others, all layers pooled."""
-    return {
-        f"{path.stem}_on_{row['text']}": numbers_of(row)
-        for path in table_paths(directory, "*.parquet")
-        for row in table_rows(path, finite=False)
-        if row["layer_a"] < 0
-    }
+    pooled = _pooled(directory, "*.parquet", finite=False)
+    return {f"{path.stem}_on_{row['text']}": numbers_of(row) for path, row in pooled}
+
+
+def _pooled(directory: Path, pattern: str, finite: bool = True) -> Iterator[tuple[Path, dict]]:
+    """Yield the rows over all layers of A, with the tables that they are from."""
+    for path in table_paths(directory, pattern):
+        for row in table_rows(path, finite):
+            if row["layer_a"] < 0:
+                yield path, row
 
 
 def condition_metrics(tables: Path) -> Metrics:
@@ -111,11 +112,9 @@ def condition_metrics(tables: Path) -> Metrics:
 
 def card_metrics(directory: Path) -> Metrics:
     """Return which of matched features is the more general, all layers pooled."""
+    pooled = _pooled(directory, "*/summary.parquet", finite=False)
     return {
-        f"{path.parent.name}_asymmetry_{row['subset']}": numbers_of(row)
-        for path in table_paths(directory, "*/summary.parquet")
-        for row in table_rows(path, finite=False)
-        if row["layer_a"] < 0
+        f"{path.parent.name}_asymmetry_{row['subset']}": numbers_of(row) for path, row in pooled
     }
 
 

@@ -1,6 +1,10 @@
 """Null distributions: the same measurement on data whose relation was destroyed."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
+
+from universality.stats import percentile_interval
 
 
 def permutation_p(observed: float, null: np.ndarray) -> float:
@@ -10,6 +14,34 @@ def permutation_p(observed: float, null: np.ndarray) -> float:
     """
     null = np.asarray(null)
     return float((1 + np.count_nonzero(null >= observed)) / (1 + null.size))
+
+
+def judged(
+    name: str,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    values: np.ndarray,
+    resampled: np.ndarray,
+    null: Sequence[np.ndarray] | np.ndarray,
+) -> dict[str, float]:
+    """Return a statistic of `values` `(n,)` as `name`, beside its interval and its null.
+
+    `statistic` reduces the last axis. `_low` and `_high` are 95% over `resampled`
+    `(n_bootstrap, n)`, and are left out where it has no rows. `_null` is the mean over the draws of
+    `null`, which may differ in length, `_p` the share of them that `permutation_p` gives.
+    """
+    observed = float(statistic(values))
+    nulls = np.array([statistic(draw) for draw in null])
+    row = {name: observed}
+    if len(resampled):
+        row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(statistic(resampled))
+    row[f"{name}_null"] = float(nulls.mean())
+    row[f"{name}_p"] = permutation_p(observed, nulls)
+    return row
+
+
+def or_zero(statistic: Callable[..., np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return `statistic` over the last axis, but 0 where that axis is empty."""
+    return lambda x: statistic(x, axis=-1) if x.shape[-1] else np.zeros(x.shape[:-1])
 
 
 def shift_offsets(documents: np.ndarray, n_null: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,18 +8,20 @@ from pydantic import ValidationError
 from scipy.stats import ttest_1samp
 
 from universality.errors import InputError
+from universality.features import encode, hook_rows
 from universality.io import write_sparse, write_table
 from universality.matching.conditions.conditions import (
     MEASURES,
     BestR,
+    best_r,
     curve,
     over_seeds,
     pair_curve,
     shares_above,
     summary,
 )
-from universality.matching.conditions.encoding import encode, hook_rows
 from universality.matching.conditions.grid_study import (
+    draw,
     match_grid,
     match_recipe,
     read_alive,
@@ -33,7 +35,7 @@ from universality.matching.conditions.progress_study import (
     steps,
     train_and_encode,
 )
-from universality.matching.conditions.search import alive, best_r, draw
+from universality.matching.study import Sample, alive_columns, match_layers
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchGrids, MatchProgress
 from universality.params.saes import SaeGrid, SaeTraining
@@ -62,14 +64,18 @@ def noisy(features, rng):
     return sp.csr_matrix(features[:, rng.permutation(d)] + random_sparse(rng, n, d, 0.005))
 
 
+def matched(a, b, offsets, weights=np.zeros((0, N_DOCUMENTS))):
+    return best_r(match_layers(a, b, Sample(DOCUMENTS, offsets, weights, min_count=1)))
+
+
 def test_alive_features_fire_often_enough_and_vary():
     dense = np.zeros((6, 4), dtype=np.float32)
     dense[:3, 0] = 1  # fires on three
     dense[:2, 1] = 1  # on two
     dense[:, 2] = 5  # constant
     dense[:4, 3] = [1, 2, 3, 4]
-    assert alive(sp.csr_matrix(dense), 3).tolist() == [0, 3]
-    assert alive(sp.csr_matrix(dense), 2).tolist() == [0, 1, 3]
+    assert alive_columns(sp.csr_matrix(dense), 3).tolist() == [0, 3]
+    assert alive_columns(sp.csr_matrix(dense), 2).tolist() == [0, 1, 3]
 
 
 def test_shares_above_by_hand():
@@ -107,9 +113,11 @@ def test_summary_and_curve_by_hand():
 
 
 def test_nothing_to_match_is_zero():
-    found = best_r(
-        sp.csr_matrix((60, 0)), random_sparse(np.random.default_rng(0), 60, 3), np.ones(2)
-    )
+    nothing = sp.csr_matrix((len(DOCUMENTS), 0), dtype=np.float32)
+    something = random_sparse(np.random.default_rng(0), len(DOCUMENTS), 3)
+    found = matched(nothing, something, np.ones(2))
+    assert (len(found.r), found.n_searched) == (0, 3)
+    assert matched(something, nothing, np.ones(2)).r.tolist() == [0, 0, 0]
     row = summary(found, 0.7, 5)
     assert (row["n_features"], row["median_r"], row["share_of_all"]) == (0, 0, 0)
 
@@ -119,7 +127,7 @@ def test_planted_features_are_found_and_the_null_is_not(rng):
     b = sp.hstack([noisy(a, rng), random_sparse(rng, len(DOCUMENTS), 5)], format="csr")
     offsets = shift_offsets(DOCUMENTS, 5, rng)
     weights = document_weights(N_DOCUMENTS, 200, rng)
-    found = best_r(a, b, offsets, (DOCUMENTS, weights))
+    found = matched(a, b, offsets, weights)
     assert found.r.min() > 0.9 > 0.4 > found.null_r.max()
     assert found.n_searched == 17
     row = summary(found, 0.7, 12)
@@ -140,7 +148,7 @@ def test_drawing_takes_whole_columns_and_no_more_than_there_are(rng):
 def test_fewer_searched_are_matched_less_well_by_chance(rng):
     a, b = (random_sparse(rng, len(DOCUMENTS), d) for d in (30, 200))
     offsets = shift_offsets(DOCUMENTS, 3, rng)
-    wide, narrow = (best_r(a, side, offsets) for side in (b, draw(b, 20, rng)))
+    wide, narrow = (matched(a, side, offsets) for side in (b, draw(b, 20, rng)))
     assert np.median(wide.r) > np.median(narrow.r)
     assert np.median(wide.null_r) > np.median(narrow.null_r)
 

@@ -14,9 +14,8 @@ from scipy.stats import false_discovery_control
 
 from universality.matching.engine.moments import Sparse
 from universality.matching.study import LayerMatch, Sample, match_layers
-from universality.matching.tables import summary
-from universality.nulls import permutation_p
-from universality.stats import percentile_interval
+from universality.matching.tables import median, summary
+from universality.nulls import judged, permutation_p
 
 
 def concept_features(tops: np.ndarray, keywords: np.ndarray, min_hits: int) -> np.ndarray:
@@ -48,19 +47,12 @@ def concept_table(
         n = int(mask.sum())
         row: dict[str, Any] = {"concept": concept, "n_features": n, "n_alive": len(r)}
         if n:
-            observed = float(np.median(r[mask]))
             drawn = np.array([np.median(rng.choice(r, n, replace=False)) for _ in range(n_random)])
-            nulls = np.median(null_r[:, mask], axis=1)
-            low, high = percentile_interval(np.median(resampled[:, mask], axis=1))
+            row |= judged("median_r", median, r[mask], resampled[:, mask], null_r[:, mask])
             row |= {
-                "median_r": observed,
-                "median_r_low": low,
-                "median_r_high": high,
-                "median_r_null": float(nulls.mean()),
-                "median_r_p": permutation_p(observed, nulls),
                 "median_r_random": float(drawn.mean()),
-                "median_r_random_p_higher": permutation_p(observed, drawn),
-                "median_r_random_p_lower": permutation_p(-observed, -drawn),
+                "median_r_random_p_higher": permutation_p(row["median_r"], drawn),
+                "median_r_random_p_lower": permutation_p(-row["median_r"], -drawn),
             }
         rows.append(row)
     table = pd.DataFrame(rows)
@@ -117,7 +109,8 @@ def subset_table(
             row |= summary([matched], [[matched]] * len(matched.null_forward), threshold)
             drawn = _as_many(kind, rows, documents, rng)
             of_drawn = sample(documents[drawn], kind, concept, "random")
-            by_chance = match_layers(a[drawn], b[drawn], replace(of_drawn, offsets=np.zeros(0)))
+            alone = replace(of_drawn, offsets=of_drawn.offsets[:0], weights=of_drawn.weights[:0])
+            by_chance = match_layers(a[drawn], b[drawn], alone)
             row["n_features_random"] = len(by_chance.alive_r)
             row["median_r_random"] = float(np.median(by_chance.alive_r))
         found.append(row)

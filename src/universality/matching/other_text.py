@@ -11,8 +11,8 @@ from universality.matching.engine.moments import Sparse
 from universality.matching.engine.partners import Matcher
 from universality.matching.pairings import Partners
 from universality.matching.study import Sample, alive_features
-from universality.nulls import permutation_p
-from universality.stats import percentile_interval
+from universality.matching.tables import statistics
+from universality.nulls import judged, permutation_p
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,10 @@ def carried_row(parts: Sequence[Carried], threshold: float) -> dict[str, Any]:
     same = np.concatenate([part.same for part in parts], axis=1).mean(axis=1)
     row |= {"same_partner": float(same[0]), "same_partner_null": float(same[1:].mean())}
     row["same_partner_p"] = permutation_p(float(same[0]), same[1:])
-    for name, statistic in (
-        ("median_r", lambda values: np.median(values, axis=-1)),
-        ("share_above", lambda values: np.mean(values >= threshold, axis=-1)),
-    ):
-        observed, nulls = statistic(r)[0], statistic(r)[1:]
-        low, high = percentile_interval(statistic(resampled))
+    for name in ("median_r", "share_above"):
+        statistic = statistics(threshold)[name]
+        row |= judged(name, statistic, r[0], resampled, r[1:])
         row |= {
-            name: float(observed),
-            f"{name}_low": low,
-            f"{name}_high": high,
-            f"{name}_null": float(nulls.mean()),
-            f"{name}_p": permutation_p(observed, nulls),
             f"{name}_first": float(statistic(first)),
             f"{name}_anew": float(statistic(best)),
         }

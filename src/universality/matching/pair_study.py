@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from universality.errors import InputError
 from universality.matching.concepts import (
     concept_features,
     concept_rows,
@@ -27,9 +26,11 @@ from universality.matching.study import (
     match_layers,
     null_of_meeting_documents,
     pair_layers,
+    require_alive,
 )
 from universality.matching.tables import (
     backward_table,
+    best_layers,
     feature_table,
     filter_table,
     headline_table,
@@ -69,9 +70,13 @@ def match_pair(
     matches: list[LayerMatch] = []
     for layers in progress(list(product(inputs.a, inputs.b)), desc=key):
         matches.append(_match(inputs, sample, layers))
-        _require_alive(matches[-1], inputs, settings.min_count)
+        for path, alive in (
+            (inputs.paths_a[layers[0]], matches[-1].alive_a),
+            (inputs.paths_b[layers[1]], matches[-1].alive_b),
+        ):
+            require_alive(np.flatnonzero(alive), settings.min_count, path)
     headline = headline_table(matches, settings.threshold)
-    best = headline.query("selection == 'best_layer' and layer_a >= 0")
+    best = best_layers(headline)
     by_layers = {(match.layer_a, match.layer_b): match for match in matches}
     chosen = [by_layers[layers] for layers in zip(best["layer_a"], best["layer_b"], strict=True)]
     top = best.loc[best["median_r"].idxmax()]
@@ -103,18 +108,6 @@ def match_pair(
 def _match(inputs: PairInputs, sample: Sample, layers: tuple[int, int]) -> LayerMatch:
     sides = inputs.a[layers[0]], inputs.b[layers[1]]
     return match_layers(*sides, sample, layers, exclude_self=inputs.same_sae(*layers))
-
-
-def _require_alive(match: LayerMatch, inputs: PairInputs, min_count: int) -> None:
-    for path, alive in (
-        (inputs.paths_a[match.layer_a], match.alive_a),
-        (inputs.paths_b[match.layer_b], match.alive_b),
-    ):
-        if not alive.any():
-            raise InputError(
-                f"{path}: a dead SAE: no feature fires on {min_count} (matching.min_count) of the "
-                "shared positions"
-            )
 
 
 def _pairings(

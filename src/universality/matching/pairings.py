@@ -1,5 +1,6 @@
 """Ways to pair the features of two sets, once it is known how alike they are."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +74,13 @@ def transport(scores: np.ndarray, epsilon: float) -> Pairing:
     entropy (Cuturi 2013, through POT): between the nearest partner, which costs nothing to share,
     and the assignment, which none may share. NaN is a pair that may not be.
     """
-    import ot
-
     if not scores.size:
         none = np.zeros(0, dtype=np.int64)
         return Pairing(none, none, np.zeros(0))
+    # Or POT would import torch, which takes longer than the transport.
+    os.environ.setdefault("POT_BACKEND_DISABLE_PYTORCH", "1")
+    import ot
+
     cost = 1 - np.where(np.isnan(scores), _NEVER, scores)
     mass_a, mass_b = (np.full(n, 1 / n) for n in scores.shape)
     plan: Any = ot.sinkhorn(mass_a, mass_b, cost, epsilon, numItermax=1000, stopThr=1e-4)

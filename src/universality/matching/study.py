@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from universality.errors import InputError
 from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.engine.moments import Sparse, moments
 from universality.matching.engine.partners import Matcher, Matches
@@ -14,7 +15,7 @@ from universality.randomness import generator
 from universality.stats import document_weights
 
 N_SLOW_NULL = 3
-"""Null draws of optimal transport, which is slow."""
+"""Null draws of the pairings that need every score, which are slow."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,13 @@ def pair_layers(
         a[:, alive_a], b[:, alive_b], exclude_self=exclude_self, memory_mb=sample.memory_mb
     )
 
-    def from_scores(offset: int, epsilon: float | None) -> dict[str, Pairing]:
+    def resampled(pairs: Pairing) -> np.ndarray:
+        # Those of A with their best partner are resampled already.
+        if np.array_equal(match.forward.partner[pairs.a], pairs.b):
+            return match.bootstrap_r[:, np.searchsorted(alive_a, pairs.a)]
+        return _resampled(a, b, pairs, sample)
+
+    def from_scores(offset: int) -> dict[str, Pairing]:
         pairings = by_all_scores(matcher.all_scores(offset), epsilon)
         return {
             name: Pairing(alive_a[found.a], alive_b[found.b], found.score)
@@ -168,8 +175,7 @@ def pair_layers(
         }
 
     nulls = [
-        by_nearest(forward, backward)
-        | from_scores(int(offset), epsilon if draw < N_SLOW_NULL else None)
+        by_nearest(forward, backward) | (from_scores(int(offset)) if draw < N_SLOW_NULL else {})
         for draw, (offset, forward, backward) in enumerate(
             zip(sample.offsets, match.null_forward, match.null_backward, strict=True)
         )
@@ -182,11 +188,9 @@ def pair_layers(
             len(alive_a),
             pairs,
             [null[name].score for null in nulls if name in null],
-            _resampled(a, b, pairs, sample),
+            resampled(pairs),
         )
-        for name, pairs in (
-            by_nearest(match.forward, match.backward) | from_scores(0, epsilon)
-        ).items()
+        for name, pairs in (by_nearest(match.forward, match.backward) | from_scores(0)).items()
     ]
 
 
@@ -208,6 +212,8 @@ def null_of_meeting_documents(
 
 
 def _resampled(a: Sparse, b: Sparse, pairs: Pairing, sample: Sample) -> np.ndarray:
+    if not len(sample.weights):
+        return np.zeros((0, len(pairs.a)))
     sums = document_sums(a[:, pairs.a], b[:, pairs.b], sample.documents)
     return resampled_r(sums, sample.weights)
 
@@ -225,3 +231,20 @@ def alive_features(features: Sparse, min_count: int) -> tuple[np.ndarray, np.nda
     """Return which columns fire on at least `min_count` rows and vary, and how often each fires."""
     found = moments(features)
     return (found.count >= min_count) & (found.sd > 0), found.count
+
+
+def alive_columns(features: Sparse, min_count: int, where: object = None) -> np.ndarray:
+    """Return the alive columns, ascending; InputError about `where`, if given, without any."""
+    columns = np.flatnonzero(alive_features(features, min_count)[0])
+    if where is not None:
+        require_alive(columns, min_count, where)
+    return columns
+
+
+def require_alive(columns: np.ndarray, min_count: int, where: object) -> None:
+    """Raise InputError about `where` unless some feature is alive."""
+    if not columns.size:
+        raise InputError(
+            f"{where}: a dead SAE: no feature fires on {min_count} (matching.min_count) of the "
+            "shared positions"
+        )

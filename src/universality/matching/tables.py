@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,16 @@ from scipy.stats import false_discovery_control
 
 from universality.matching.engine.moments import Sparse
 from universality.matching.study import LayerMatch, PairedLayers
-from universality.nulls import permutation_p
-from universality.stats import percentile_interval
+from universality.nulls import judged, or_zero
 
 POOLED = -1
 """`layer_a` of the headline row over all layers of A, and `layer_b` where it is not one layer."""
+T = TypeVar("T")
+
+
+def each_and_all(items: Sequence[T]) -> list[tuple[Sequence[T], bool]]:
+    """Return every item by itself and then all of them, which is pooled: true."""
+    return [*(([item], False) for item in items), (items, True)]
 
 
 def feature_table(match: LayerMatch) -> pd.DataFrame:
@@ -66,7 +71,7 @@ def layer_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame
                 "d_b": len(match.alive_b),
                 "n_alive_b": int(match.alive_b.sum()),
                 **summary([match], [[match]] * len(match.null_forward), threshold),
-                "median_r_backward": float(np.median(backward)) if len(backward) else 0.0,
+                "median_r_backward": float(median(backward)),
             }
         )
     return with_q(pd.DataFrame(rows), "median_r_p")
@@ -92,9 +97,9 @@ def headline_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFr
     def best(layer: int, median: Callable[[LayerMatch], float]) -> LayerMatch:
         return max(by_layer[layer], key=median)
 
-    chosen = {a: best(a, lambda match: _median(match.alive_r)) for a in layers_a}
+    chosen = {a: best(a, lambda match: float(median(match.alive_r))) for a in layers_a}
     null_chosen = [
-        {a: best(a, lambda match, s=shift: _median(match.alive_null_r[s])) for a in layers_a}
+        {a: best(a, lambda match, s=shift: float(median(match.alive_null_r[s]))) for a in layers_a}
         for shift in range(n_null)
     ]
     rows = _selection_rows("best_layer", len(layers_b), chosen, null_chosen, threshold)
@@ -102,6 +107,11 @@ def headline_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFr
         same = {match.layer_a: match for match in matches if match.layer_a == match.layer_b}
         rows += _selection_rows("same_layer", 1, same, [same] * n_null, threshold)
     return pd.DataFrame(rows)
+
+
+def best_layers(headline: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `headline_table` that give the best layer of B for each layer of A."""
+    return headline.query("selection == 'best_layer' and layer_a >= 0")
 
 
 def _selection_rows(
@@ -154,8 +164,7 @@ def pairing_table(paired: Sequence[PairedLayers], threshold: float) -> pd.DataFr
     rows = []
     for name in dict.fromkeys(one.pairing for one in paired):
         alike = [one for one in paired if one.pairing == name]
-        for group in [*([one] for one in alike), alike]:
-            pooled = group is alike
+        for group, pooled in each_and_all(alike):
             r = np.concatenate([one.pairs.score for one in group])
             nulls = zip(*(one.null_r for one in group), strict=True)
             null = [np.concatenate(parts) for parts in nulls]
@@ -206,15 +215,15 @@ def meeting_table(
     `nulls` are `study.null_of_meeting_documents` of each match.
     """
     rows = []
-    everything = list(range(len(matches)))
-    for group, pooled in [*(([index], False) for index in everything), (everything, True)]:
-        r = np.concatenate([matches[index].alive_r for index in group])
-        resampled = np.concatenate([matches[index].bootstrap_r for index in group], axis=1)
-        null = np.concatenate([nulls[index] for index in group], axis=1)
+    for group, pooled in each_and_all(list(zip(matches, nulls, strict=True))):
+        r = np.concatenate([match.alive_r for match, _ in group])
+        resampled = np.concatenate([match.bootstrap_r for match, _ in group], axis=1)
+        null = np.concatenate([null for _, null in group], axis=1)
+        first = group[0][0]
         rows.append(
             {
-                "layer_a": POOLED if pooled else matches[group[0]].layer_a,
-                "layer_b": POOLED if pooled else matches[group[0]].layer_b,
+                "layer_a": POOLED if pooled else first.layer_a,
+                "layer_b": POOLED if pooled else first.layer_b,
                 "n_features": len(r),
                 **_numbers(r, resampled, list(null), threshold),
             }
@@ -227,25 +236,21 @@ def _numbers(
 ) -> dict[str, float]:
     """Return the statistics of `r` `(n,)` with intervals and null."""
     numbers: dict[str, float] = {"n_null": len(null)}
-    statistics = {
-        "median_r": _median,
-        "mean_r": lambda values: float(np.mean(values)) if len(values) else 0.0,
-        "share_above": lambda values: float(np.mean(values >= threshold)) if len(values) else 0.0,
-    }
-    for name, statistic in statistics.items():
-        nulls = np.array([statistic(values) for values in null])
-        low, high = percentile_interval(np.array([statistic(row) for row in resampled]))
-        observed = statistic(r)
-        numbers |= {name: observed, f"{name}_low": low, f"{name}_high": high}
-        numbers |= {
-            f"{name}_null": float(nulls.mean()),
-            f"{name}_p": permutation_p(observed, nulls),
-        }
+    for name, statistic in statistics(threshold).items():
+        numbers |= judged(name, statistic, r, resampled, null)
     return numbers
 
 
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else 0.0
+def statistics(threshold: float) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return what is said of the r of many features, over the last axis; 0 if there is none."""
+    return {
+        "median_r": median,
+        "mean_r": or_zero(np.mean),
+        "share_above": lambda r: or_zero(np.mean)(r >= threshold),
+    }
+
+
+median = or_zero(np.median)
 
 
 def scatter_table(match: LayerMatch, a: Sparse, b: Sparse, n_pairs: int) -> pd.DataFrame:

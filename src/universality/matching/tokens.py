@@ -1,8 +1,10 @@
 """The tokens that features fire on most: what filters and concepts judge them by."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from universality.matching.engine.moments import Sparse
 
@@ -44,13 +46,12 @@ def top_tokens(features: Sparse, token: np.ndarray, n_top: int) -> np.ndarray:
     `token` `(n,)` is the number of the token of every row of `features` `(n, d)`; -1 where a
     feature fires less often. Of equal activations the earlier position comes first.
     """
-    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
-    fires = features.data != 0
-    rows, columns, values = rows[fires], features.indices[fires], features.data[fires]
-    order = np.lexsort((rows, -values, columns))
-    columns = columns[order]
-    rank = np.arange(len(columns)) - np.searchsorted(columns, columns)
-    kept = rank < n_top
+    by_feature: Any = sp.csc_matrix(features)
     found = np.full((features.shape[1], n_top), -1)
-    found[columns[kept], rank[kept]] = token[rows[order][kept]]
+    for j in range(features.shape[1]):
+        part = slice(by_feature.indptr[j], by_feature.indptr[j + 1])
+        rows, values = by_feature.indices[part], by_feature.data[part]
+        rows, values = rows[values != 0], values[values != 0]
+        best = np.argsort(-values, kind="stable")[:n_top]
+        found[j, : len(best)] = token[rows[best]]
     return found

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from universality.plots.style import COLORS, COUNTS, HATCHES, MARKERS, panels
+from universality.plots.style import COLORS, COUNTS, HATCHES, MARKERS, legend_below, panels
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """Pair -> table name -> table, as the stage writes them."""
@@ -109,14 +109,7 @@ def disagreements(tables: Tables) -> Figure:
     all_axes[0].invert_yaxis()
     for axes in all_axes:
         axes.set_xlim(0, 1.05)
-    handles = {
-        label: handle
-        for axes in all_axes
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=7.5
-    )
+    legend_below(figure, all_axes, 2)
     figure.suptitle(
         "How often activations and what features write disagree (all layers of A pooled; bars: "
         "95% over features, of attribution r over documents)",
@@ -188,8 +181,7 @@ def weight_pairings(tables: Tables) -> Figure:
             f"{name}: n = {int(first['n'])} features, {table['layer'].nunique() - 1} layers",
             fontsize=8.5,
         )
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7.5)
+    legend_below(figure, all_axes, 2)
     figure.suptitle(
         "Features of two SAE seeds paired by their weights\n(null: B's coordinates permuted; bars: "
         "95% over features)",

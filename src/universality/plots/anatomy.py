@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from universality.plots.style import COLORS, HATCHES, NULL_COLOR, look, panels
+from universality.plots.style import COLORS, HATCHES, NULL_COLOR, legend_below, look, panels
 
 _CLUSTERS = ["high", "firing", "ultralow", "dead"]
 _SIDEWAYS = 0.12  # layers; keeps the intervals of two series apart
@@ -110,7 +110,7 @@ def directions(table: pd.DataFrame) -> Figure:
     for axes, (number, model) in zip(all_axes, places, strict=True):
         if model == models[0]:
             axes.set_ylabel(numbers[number])
-    _shared_legend(figure, all_axes)
+    legend_below(figure, all_axes, 5)
     figure.suptitle(
         "Do features that hardly fire share one encoder direction? "
         "(bars: 95%, jackknife over features; grey: nulls)"
@@ -143,7 +143,7 @@ def neurons(table: pd.DataFrame, few: int) -> Figure:
         _by_layer(axes)
     all_axes[0].set_ylabel("share of features\n(log above .001)")
     all_axes[len(groups)].set_ylabel("|cosine| with nearest\nneuron, median")
-    _shared_legend(figure, all_axes[: len(groups)])
+    legend_below(figure, all_axes[: len(groups)], 5)
     figure.suptitle(
         "How many neurons is a feature's decoder?\n"
         "(bars: 95% over features; null: random directions with the same second moment)"
@@ -168,7 +168,7 @@ def kurtosis(table: pd.DataFrame) -> Figure:
         axes.set_title(model)
         _by_layer(axes)
     all_axes[0].set_ylabel("excess kurtosis, median of axes\n(Gaussian: 0)")
-    _shared_legend(figure, all_axes)
+    legend_below(figure, all_axes, 5)
     n = int(np.max(table["n_positions"].to_numpy()))
     figure.suptitle(
         f"Is the neuron basis privileged? (n = {n} positions; bars: 95%, jackknife over documents, "
@@ -200,14 +200,3 @@ def _by_layer(axes: Axes) -> None:
     axes.set_xlabel("layer")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelleft=True)
-
-
-def _shared_legend(figure: Figure, all_axes: list[Axes]) -> None:
-    """Put the entries of all panels, each once, below the figure."""
-    entries: dict[str, Any] = {}
-    for axes in all_axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    labels = sorted(entries, key=lambda label: label.startswith("null"))
-    handles = [entries[label] for label in labels]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from universality.plots.style import COLORS, COUNTS, HATCHES, NULL_COLOR, panels
+from universality.plots.style import COLORS, COUNTS, HATCHES, NULL_COLOR, legend_below, panels
 from universality.saes.pages.dashboard_page import visible
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
@@ -178,8 +178,7 @@ def asymmetry(tables: Tables) -> Figure:
     for image in images:
         image.set_clim(1, max(most, 10))
     figure.colorbar(images[0], ax=all_axes, label="pairs of features", shrink=0.7)
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    legend_below(figure, all_axes, 2)
     figure.suptitle("Whose firing contains whose")
     return figure
 
@@ -199,8 +198,7 @@ def label_shares(tables: Tables) -> Figure:
         axes.set_xlabel(f"share of pairs: {title}")
     all_axes[0].set_yticks(range(len(names)), names)
     all_axes[0].invert_yaxis()
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    legend_below(figure, all_axes, 3)
     figure.suptitle(
         "Which of two matched features is the more general (all layers; bars: 95% over partners; "
         "null: partners dealt anew)",

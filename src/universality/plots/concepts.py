@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from universality.plots.style import COLORS, panels
+from universality.plots.style import COLORS, legend_below, panels
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 
@@ -26,7 +26,7 @@ def concepts(tables: Tables) -> Figure:
         axes.set_yticks(range(len(table)), labels, fontsize=7)
         axes.set_title(f"{pair}, {int(named['concepts']['n_alive'].iloc[0])} features")
         axes.set_xlabel("median best-match r")
-    _legend(figure, all_axes[0])
+    legend_below(figure, all_axes, 3)
     figure.suptitle(
         "Features by concept (number of features; * differs from random ones, q < .05; bars: 95% "
         "over documents)",
@@ -55,7 +55,7 @@ def subsets(tables: Tables) -> Figure:
         where = named["subsets"].iloc[0]
         axes.set_title(f"{pair}, layers {int(where['layer_a'])} and {int(where['layer_b'])}")
         axes.set_xlabel("median best-match r on these positions alone")
-    _legend(figure, all_axes[0])
+    legend_below(figure, all_axes, 3)
     figure.suptitle(
         "Matched anew on the tokens of a concept, and on the stories that name it most (number of "
         "positions)",
@@ -110,13 +110,6 @@ def other_texts(tables: Mapping[str, pd.DataFrame]) -> Figure:
         )  # fmt: skip
     all_axes[1].set_xlim(-0.02, 1.15)
     all_axes[1].set_xlabel("share whose best partner here is the same")
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8
-    )
+    legend_below(figure, [axes], 4)
     figure.suptitle("Partners found on one text, on others (bars: 95% over documents)", fontsize=9)
     return figure
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from universality.plots.style import NULL_COLOR, line_look, look, panels
+from universality.plots.style import NULL_COLOR, legend_below, line_look, look, panels
 
 Table = Any
 """A pandas DataFrame or a row of one, whose stubs know too little of what a column gives."""
@@ -86,7 +86,7 @@ def recipe_curves(curves: Table, recipes: Table) -> Figure:
         axes.tick_params(labelleft=True)
     for axes in all_axes[::2]:
         axes.set_ylabel("share of alive features")
-    _legend(figure, all_axes[0], 3)
+    legend_below(figure, all_axes, 3)
     figure.suptitle(
         f"{_name(recipes)}: shared features by what counts as shared\n{_seeds(recipes)}"
     )
@@ -117,7 +117,7 @@ def by_l0(recipes: Table) -> Figure:
         axes.tick_params(labelleft=True, labelbottom=True)
     for index, label in enumerate(measures.values()):
         all_axes[index * len(partners)].set_ylabel(label)
-    _legend(figure, all_axes[0], 5)
+    legend_below(figure, all_axes, 5)
     figure.suptitle(f"{_name(recipes)}: sparsity and architecture\n{_seeds(recipes)}")
     return figure
 
@@ -148,7 +148,7 @@ def by_width(recipes: Table) -> Figure:
         axes.set_xticks(widths, [f"×{width}" for width in widths])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("expansion (d_sae / d_in)")
-    _legend(figure, all_axes[0], 3)
+    legend_below(figure, all_axes[:1], 3)
     l0 = recipes["l0"].mean()
     family = recipes["family"].iloc[0]
     figure.suptitle(f"{_name(recipes)}: width of {family} at L0 {l0:.0f}\n{_seeds(recipes)}")
@@ -181,7 +181,7 @@ def by_training(shares: Table, losses: Table) -> Figure:
             axes.tick_params(labelleft=True)
     for axes in grid[-1]:
         axes.set_xlabel("share of the training done (0: untrained LMs)")
-    _legend(figure, grid[0, 0], 3)
+    legend_below(figure, grid.flat, 3)
     first = shares.iloc[0]
     figure.suptitle(
         "When do features come to be shared? (bars: 95% over documents; "
@@ -266,11 +266,6 @@ def _seeds(recipes: Table) -> str:
         f"n = {n.min():.0f} to {n.max():.0f} alive features, "
         f"{recipes['n_positions'].iloc[0]:.0f} positions)"
     )
-
-
-def _legend(figure: Figure, axes: Axes, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def _span(values: list[int]) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
-from universality.plots.style import NULL_COLOR, look, panels
+from universality.plots.style import NULL_COLOR, legend_below, look, panels
 
 Table = Any
 """A pandas DataFrame, whose stubs know too little of what a column gives."""
@@ -58,8 +58,7 @@ def frontiers(table: Table, matched: Table) -> Figure:
             if column == 0:
                 first = cell.iloc[0]
                 axes.set_title(f"{first['model']}, layer {first['layer']}, {SITES[first['site']]}")
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    legend_below(figure, all_axes, 4)
     n_tokens = int(table["n_tokens_ce"].to_numpy().max())
     n_seeds = int(table["seed"].nunique())
     figure.suptitle(
@@ -148,8 +147,7 @@ def sites(table: Table) -> Figure:
         if metric == "ce_difference":
             _log_scale(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    legend_below(figure, all_axes, 3)
     at = ", ".join(f"{value:g}" for value in sorted(l0))
     n_seeds, n_tokens = table["seed"].nunique(), int(table["n_tokens_ce"].max())
     figure.suptitle(

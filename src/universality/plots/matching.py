@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from universality.plots.style import COLORS, COUNTS, HATCHES, HEAT_MAP, panels
+from universality.plots.style import COLORS, COUNTS, HATCHES, HEAT_MAP, legend_below, panels
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """Pair -> table name -> table, as the matching stage writes them."""
@@ -215,8 +215,7 @@ def _grouped(
     all_axes[0].invert_yaxis()
     all_axes[0].set_xlabel("median r of the pairs")
     all_axes[1].set_xlabel(f"share of the pairs with r of {threshold:g} or more")
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    legend_below(figure, all_axes, 3)
     figure.suptitle(
         f"{title} (all layers of A, each with its best layer of B; numbers: pairs; "
         "bars: 95% over documents)",

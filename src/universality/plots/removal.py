@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from universality.plots.style import COLORS, LINES, NULL_COLOR, look, panels
+from universality.plots.style import COLORS, LINES, NULL_COLOR, legend_below, look, panels
 from universality.plots.token_error import Tables, interval_line, null_look
 
 REMOVED = {
@@ -41,7 +41,7 @@ def removals(tables: Tables, column: str) -> Figure:
         axes.set_title(f"{title}\nn = {n} tokens, L0 {l0:.0f}", fontsize=8)
         axes.set_xlabel("features removed / token", fontsize=8)
         axes.set_ylabel(COST[column], fontsize=8)
-    _shared_legend(figure, all_axes[0], 3)
+    legend_below(figure, all_axes, 3)
     figure.suptitle(
         "Reconstructions without the k lowest, random or highest active features of each token "
         "(bars: 95% over documents)"
@@ -90,7 +90,7 @@ def high_frequency(tables: Tables, evaluations: pd.DataFrame) -> Figure:
         axes.set_ylim(max(-0.5, axes.get_ylim()[0]), 1.04)
         axes.set_title(f"{title}\nn = {int(rows['n_tokens'].iloc[0])} tokens", fontsize=8)
         axes.set(xlabel="L0 (active features / token)", ylabel="CE recovered\n(zero ablation)")
-    _shared_legend(figure, all_axes[0], 4)
+    legend_below(figure, all_axes, 4)
     figure.suptitle("Ways to a lower L0 (bars: 95% over documents)")
     return figure
 
@@ -178,8 +178,3 @@ def _cells(tables: Tables, name: str) -> list[tuple[str, pd.DataFrame]]:
 
 def _series_look(index: int | None) -> dict:
     return null_look() if index is None else look(index)
-
-
-def _shared_legend(figure: Figure, axes: Axes, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)

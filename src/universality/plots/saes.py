@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from universality.plots.style import line_look, look, panels
+from universality.plots.style import legend_below, line_look, look, panels
 
 EVALUATIONS = {
     "explained_variance": "explained variance",
@@ -36,8 +36,7 @@ def evaluations(table: pd.DataFrame) -> Figure:
             )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelbottom=True)
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    legend_below(figure, all_axes, 3)
     n_tokens, n_positions = (
         int(np.max(table[name].to_numpy())) for name in ("n_tokens_ce", "n_positions")
     )

@@ -1,6 +1,6 @@
 """The one style of all figures: colour-blind-safe, readable in grey, the same bytes every time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,17 @@ def look(index: int) -> dict[str, Any]:
 def line_look(index: int) -> dict[str, Any]:
     """Return the look of series `index` without markers, for curves of many points."""
     return {name: value for name, value in look(index).items() if name != "marker"}
+
+
+def legend_below(figure: Figure, all_axes: Iterable[Axes], columns: int) -> None:
+    """Put what the panels name below the figure, each name once, nulls last."""
+    entries: dict[str, Any] = {}
+    for axes in all_axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    names = sorted(entries, key=lambda name: name.startswith("null"))
+    handles = [entries[name] for name in names]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)))
 
 
 def save(figure: Figure, directory: Path, name: str) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from universality.plots.style import COLORS, HATCHES, MARKERS, NULL_COLOR, look
+from universality.plots.style import COLORS, HATCHES, MARKERS, NULL_COLOR, legend_below, look
 
 RECOVERY = {
     "recovered": "true features found\n(share)",
@@ -118,8 +118,7 @@ def pair_outcomes(summary: pd.DataFrame) -> Figure:
         axes.set_ylim(len(bars) - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.set(xlabel="pairs (share)", title=condition)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    legend_below(figure, grid, 4)
     what = (
         "Which of the two features of a pair, and of their sum, some latent points along "
         f"({_first(summary, 'n_true') / 2:.0f} pairs, mean of {_n_seeds(summary)} seeds)"
@@ -150,8 +149,7 @@ def agreements(table: pd.DataFrame) -> Figure:
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.05, 1.05), title=condition)
         axes.set_xlabel("latents found in another\nSAE seed (share)")
     grid[0].set_ylabel("true features\namong them (share)")
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    legend_below(figure, grid, 3)
     n = len(table.groupby(["seed", "other_seed"]))
     null = float(table["shared_null"].to_numpy().max())
     what = (
@@ -186,15 +184,11 @@ def _finished(
     figure: Figure, panels: Panels, summary: pd.DataFrame, title: str, xlabel: str
 ) -> Figure:
     """Add one legend for all panels, labels and title."""
-    found: dict[str, Any] = {}
     for axes in panels.values():
-        handles, labels = axes.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
         axes.set_ylim(-0.04, 1.04)
         if axes.get_subplotspec().is_last_row():  # pyright: ignore[reportOptionalMemberAccess]
             axes.set_xlabel(xlabel)
-    names = sorted(found, key=lambda name: name.startswith("null"))
-    figure.legend([found[name] for name in names], names, loc="outside lower center", ncols=3)
+    legend_below(figure, panels.values(), 3)
     what = (
         f"{_first(summary, 'n_true'):.0f} true features, "
         f"{_first(summary, 'n_samples'):,.0f} samples an SAE; bars: Student's 95% intervals over "

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from universality.plots.style import COLORS, HATCHES, NULL_COLOR, look, panels
+from universality.plots.style import COLORS, HATCHES, NULL_COLOR, legend_below, look, panels
 
 PUBLISHED_FOUND = 0.65
 """Leask et al. 2025: share of a larger SAE's features that are similar to a smaller one's."""
@@ -179,8 +179,7 @@ def stitching(table: pd.DataFrame) -> Figure:
         axes.tick_params(labelbottom=True, labelleft=True)
     for index, label in enumerate(numbers.values()):
         all_axes[index * len(pairs)].set_ylabel(label)
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    legend_below(figure, all_axes, 4)
     n = int(np.max(table["n_tokens"].to_numpy()))
     figure.suptitle(f"{_name(table)}: stitching (bars: 95% over documents; n = {n} tokens)")
     return figure

@@ -40,9 +40,9 @@ def command(
     import numpy as np
 
     from universality.corpora import load_tokens
+    from universality.features import hook_rows
     from universality.io import atomic_directory, write_table
     from universality.matching.conditions.conditions import MEASURES, over_seeds
-    from universality.matching.conditions.encoding import hook_rows
     from universality.matching.conditions.grid_study import (
         RECIPE,
         match_grid,

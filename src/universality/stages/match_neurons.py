@@ -64,8 +64,7 @@ def _neurons(
 ) -> "tuple[pd.DataFrame, list[np.ndarray]]":
     """Return the positions and, layer by layer, the neurons' activations `(n, d_mlp)` there."""
     from universality.corpora import load_tokenizer, load_tokens
-    from universality.features import position_table
-    from universality.matching.conditions.encoding import hook_rows
+    from universality.features import hook_rows, position_table
     from universality.models import load_bridge
 
     bridge = load_bridge(model)

@@ -40,10 +40,10 @@ def command(
     from universality.matching.other_text import carried_over, carried_row
     from universality.matching.pairings import Partners
     from universality.matching.study import draw_sample
-    from universality.matching.tables import POOLED
+    from universality.matching.tables import POOLED, best_layers
 
     headline = read_table(matches / "headline.parquet")
-    best = headline.query("selection == 'best_layer' and layer_a >= 0")
+    best = best_layers(headline)
     known = read_table(matches / "features.parquet").set_index(["layer_a", "layer_b"]).sort_index()
     sides = [
         _open(a_model, a_saes, wanted[0], pair.a_seed),

@@ -30,6 +30,7 @@ from universality.matching.agreement.weights import (
     weight_table,
 )
 from universality.matching.files import align_directories, find_saes, read_features
+from universality.matching.tables import best_layers
 from universality.nulls import shift_offsets
 from universality.params.agreement import Agreement
 from universality.progress import progress
@@ -177,7 +178,7 @@ def compare(
     """
     names = ("features", "backward", "headline")
     tables = {name: read_table(require(matches) / f"{name}.parquet") for name in names}
-    chosen = tables["headline"].query("selection == 'best_layer' and layer_a >= 0")
+    chosen = best_layers(tables["headline"])
     a, b, documents = _read_models(at_a, at_b)
     over, n_tokens = _geometry(a, b, settings.min_token_count)
     options = _options(key, documents, settings)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from universality.matching.agreement.agreement import LayerAgreement
 from universality.matching.agreement.weights import rank_correlation
-from universality.matching.tables import POOLED
+from universality.matching.tables import POOLED, each_and_all
 from universality.nulls import permutation_p
 from universality.saes.intervals import median, share
 from universality.stats import percentile_interval
@@ -35,8 +35,7 @@ def agreement_table(layers: Sequence[LayerAgreement], threshold: float) -> pd.Da
     (`partner_differs`, `high_negative_*`) for less.
     """
     rows = []
-    for group in [*([one] for one in layers), layers]:
-        pooled = group is layers
+    for group, pooled in each_and_all(layers):
         where = {
             "layer_a": POOLED if pooled else group[0].layer_a,
             "layer_b": POOLED if pooled else group[0].layer_b,

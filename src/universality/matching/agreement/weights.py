@@ -18,7 +18,8 @@ import pandas as pd
 import scipy.stats
 
 from universality.matching.pairings import Pairing, Partners, assignment, mutual, nearest, swapped
-from universality.matching.tables import POOLED
+from universality.matching.tables import POOLED, each_and_all
+from universality.matching.tables import median as median_of
 from universality.nulls import permutation_p
 from universality.saes.intervals import median, share
 from universality.saes.study.neurons import unit
@@ -128,10 +129,6 @@ def match_weights(
     )  # fmt: skip
 
 
-def _groups(matches: Sequence[WeightMatch]) -> list[tuple[int, Sequence[WeightMatch]]]:
-    return [*((one.layer, [one]) for one in matches), (POOLED, matches)]
-
-
 def weight_table(matches: Sequence[WeightMatch], threshold: float) -> pd.DataFrame:
     """Return a row per layer (and all pooled), pairing and measure.
 
@@ -140,7 +137,8 @@ def weight_table(matches: Sequence[WeightMatch], threshold: float) -> pd.DataFra
     of the SAEs' seeds.
     """
     rows = []
-    for layer, group in _groups(matches):
+    for group, pooled in each_and_all(matches):
+        layer = POOLED if pooled else group[0].layer
         for pairing in group[0].paired:
             n = sum(one.n_b if pairing == "b_to_a" else one.n_a for one in group)
             for measure in group[0].paired[pairing]:
@@ -158,15 +156,11 @@ def weight_table(matches: Sequence[WeightMatch], threshold: float) -> pd.DataFra
                         **share("share_above", above),
                         "share_above_null": float(nulls.mean()),
                         "share_above_p": permutation_p(float(above.mean()), nulls),
-                        "median_cosine": _median(values),
-                        "median_cosine_null": float(np.mean([_median(x) for x in null])),
+                        "median_cosine": float(median_of(values)),
+                        "median_cosine_null": float(np.mean([median_of(x) for x in null])),
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else 0.0
 
 
 def activation_table(matches: Sequence[WeightMatch]) -> pd.DataFrame:
@@ -177,7 +171,8 @@ def activation_table(matches: Sequence[WeightMatch]) -> pd.DataFrame:
     and its decoder cosine. Intervals are 95% over features, the null permutes B's coordinates.
     """
     rows = []
-    for layer, group in _groups(matches):
+    for group, pooled in each_and_all(matches):
+        layer = POOLED if pooled else group[0].layer
         r = np.concatenate([one.r for one in group])
         agrees = np.concatenate([one.agrees for one in group])
         draws = range(len(group[0].null))

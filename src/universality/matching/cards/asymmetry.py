@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from universality.matching.engine.moments import Sparse
-from universality.matching.tables import POOLED
+from universality.matching.tables import POOLED, each_and_all
 from universality.randomness import generator
 from universality.stats import document_weights, percentile_interval
 
@@ -175,7 +175,7 @@ def summary_table(found: Sequence[Asymmetry], n_bootstrap: int, seed: int) -> pd
     partners, as the pairs that share one stay together.
     """
     rows = []
-    for group, pooled in [*(([one], False) for one in found), (found, True)]:
+    for group, pooled in each_and_all(found):
         table = pd.concat([one.table for one in group], ignore_index=True)
         names = [POOLED if pooled else int(table[name].iat[0]) for name in ("layer_a", "layer_b")]
         for subset, kept in (("all", table["alive"]), ("mutual", table["mutual"])):

@@ -22,6 +22,7 @@ from universality.matching.cards.cards import (
 )
 from universality.matching.engine.moments import Sparse
 from universality.matching.files import align_directories, find_saes, read_features
+from universality.matching.tables import best_layers
 from universality.params.cards import Cards
 from universality.params.matching import Pair
 from universality.progress import progress
@@ -68,7 +69,7 @@ def read_cards(
     weights = document_weights(n_documents, params.n_bootstrap, random)
     paths = find_saes(a, pair.a_seed), find_saes(b, pair.b_seed)
     study = _Study(key, paths, (sides[0], sides[1]), documents, weights, params)
-    best = matches["headline"].query("selection == 'best_layer' and layer_a >= 0")
+    best = best_layers(matches["headline"])
     layers = [(int(i), int(j)) for i, j in best[["layer_a", "layer_b"]].to_numpy()]
     measured = [study.measure(matches["features"], *two) for two in progress(layers, desc=key)]
     table = pd.concat([one.table for one in measured], ignore_index=True)

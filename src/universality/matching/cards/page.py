@@ -9,7 +9,7 @@ from universality.matching.cards.asymmetry import LABELS
 from universality.matching.cards.cards import GROUPS, Card
 from universality.params.cards import Cards
 from universality.params.matching import Pair
-from universality.saes.pages.dashboard_page import fixed, number, spaced, visible
+from universality.saes.pages.dashboard_page import source, spaced, templates
 
 
 @dataclass(frozen=True)
@@ -74,39 +74,22 @@ def _notes(n_passed: int, params: Cards) -> list[str]:
 
 def render(head: About, cards: Sequence[Card], summary: pd.DataFrame) -> str:
     """Return the page; `summary` is that of `asymmetry.summary_table`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("universality.matching.cards", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "num": number,
-        "fixed": fixed,
+    pages = templates("universality.matching.cards")
+    pages.filters |= {
         "percent": percent,
-        "shown": visible,
-        "spaced": spaced,
         "name_of": lambda card: spaced(card.pair["top_token"]),
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }
-    # The look of the dashboards, and what is different here.
-    css = [
-        PackageLoader(package, ".").get_source(environment, name)[0]
-        for package, name in (
-            ("universality.saes.pages", "dashboard.css"),
-            ("universality.matching.cards", "cards.css"),
-        )
-    ]
-    return environment.get_template("cards.html").render(
+    return pages.get_template("cards.html").render(
         about=head,
         cards=cards,
         summary=summary.to_dict(orient="records"),
         groups=GROUPS,
         labels=LABELS,
-        css="\n".join(css),
+        items="pairs",
+        # The look of the dashboards, and what is different here.
+        css=source(pages, "dashboard.css") + source(pages, "cards.css"),
+        js="",
     )
 
 

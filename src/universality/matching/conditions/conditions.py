@@ -2,10 +2,10 @@
 
 Two things beside likeness change how well a feature is matched, and are to be read beside it. How
 many features are searched: the more B has, the better the best of them, also by chance; so there is
-`search.draw`, which takes the same number from every B, and the null, which has the same search.
-And which features count: those that fire often enough on the text read (`search.alive`), fewer in
-SAEs with many dead or rare features, so that a high share may be one of few features; so there is
-the share of all features too.
+`grid_study.draw`, which takes as many from every B, and the null, which has the same search. And
+which features count: those that fire often enough on the text read (`study.alive_columns`), fewer
+in SAEs with many dead or rare features, so that a high share may be one of few features; so there
+is the share of all features too.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from universality.nulls import permutation_p
+from universality.matching.study import LayerMatch
+from universality.matching.tables import best_layers, statistics
+from universality.nulls import judged
 from universality.saes.intervals import mean_over_seeds
-from universality.stats import percentile_interval
 
 MEASURES = ("median_r", "share_above", "share_of_all")
 
@@ -34,6 +35,13 @@ class BestR:
     """r over resampled documents, partner held fixed, `(n_bootstrap, n_a)`; may have no rows."""
     n_searched: int
     """Features of B that took part."""
+
+
+def best_r(match: LayerMatch) -> BestR:
+    """Return what is looked at here of `match`."""
+    return BestR(
+        match.alive_r, match.alive_null_r, match.bootstrap_r, int(np.count_nonzero(match.alive_b))
+    )
 
 
 def shares_above(r: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -53,21 +61,17 @@ def summary(found: BestR, threshold: float, d_a: int) -> dict[str, float]:
     (as in Lan et al. 2024), `share_above` of the alive ones. `_null` is the mean over shifts, `_p`
     the p-value of their null; `_low` and `_high` are 95% over documents, if they were resampled.
     """
-
-    def measure(r: np.ndarray) -> dict[str, np.ndarray]:
-        medians = np.median(r, axis=-1) if r.shape[-1] else np.zeros(r.shape[:-1])
-        above = shares_above(r, [threshold])[..., 0]
-        of_all = above * r.shape[-1] / d_a
-        return {"median_r": medians, "share_above": above, "share_of_all": of_all}
-
-    null, resampled = measure(found.null_r), measure(found.bootstrap_r)
+    of_alive = statistics(threshold)
+    share = of_alive["share_above"]
+    measures = {
+        "median_r": of_alive["median_r"],
+        "share_above": share,
+        "share_of_all": lambda r: share(r) * r.shape[-1] / d_a,
+    }
     row: dict[str, float] = {"n_features": len(found.r), "n_searched": found.n_searched}
     row["n_shared"] = int(np.count_nonzero(found.r >= threshold))
-    for name, value in measure(found.r).items():
-        row |= {name: float(value), f"{name}_null": float(null[name].mean())}
-        row[f"{name}_p"] = permutation_p(float(value), null[name])
-        if len(found.bootstrap_r):
-            row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(resampled[name])
+    for name, statistic in measures.items():
+        row |= judged(name, statistic, found.r, found.bootstrap_r, found.null_r)
     return row
 
 
@@ -119,7 +123,7 @@ def pair_curve(
     `features` and `headline` are the study's tables; the null is that of its first shift. Columns
     threshold, share, share_null, n_features.
     """
-    layers = headline.query("selection == 'best_layer' and layer_a >= 0")[["layer_a", "layer_b"]]
+    layers = best_layers(headline)[["layer_a", "layer_b"]]
     found = features.merge(layers, on=["layer_a", "layer_b"]).query("alive")
     r, null_r = found["r"].to_numpy(), found["null_r"].to_numpy()
     table = curve(BestR(r, null_r[None], np.zeros((0, len(r))), 0), thresholds)

@@ -10,11 +10,11 @@ import torch
 
 from universality.alignment import align
 from universality.errors import InputError
+from universality.features import encode
 from universality.io import read_sparse, read_table
-from universality.matching.conditions.conditions import BestR, curve, summary
-from universality.matching.conditions.encoding import encode
-from universality.matching.conditions.search import alive, best_r, draw
+from universality.matching.conditions.conditions import BestR, best_r, curve, summary
 from universality.matching.engine.moments import Sparse
+from universality.matching.study import Sample, alive_columns, match_layers
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchGrids
 from universality.params.matching import Matching
@@ -51,13 +51,14 @@ def shared_positions(
 def read_alive(path: Path, rows: np.ndarray, min_count: int) -> Sparse:
     """Read the features of `path` that are alive on the rows `rows`."""
     features: Sparse = read_sparse(path)[rows]
-    columns = alive(features, min_count)
-    if not len(columns):
-        raise InputError(
-            f"{path}: a dead SAE: no feature fires on {min_count} (matching.min_count) of the "
-            "shared positions"
-        )
-    return features[:, columns]
+    return features[:, alive_columns(features, min_count, path)]
+
+
+def draw(features: Sparse, n_wanted: int, rng: np.random.Generator) -> Sparse:
+    """Return `n_wanted` of the columns of `(n, d)` at random, or all where there are no more."""
+    d = features.shape[1]
+    chosen = rng.choice(d, min(n_wanted, d), replace=False)
+    return features[:, np.sort(chosen)]
 
 
 def match_recipe(
@@ -75,9 +76,11 @@ def match_recipe(
     partner of each is the next, and of the last the first.
     """
     kept = {
-        seed: features[:, alive(features, matching.min_count)] for seed, features in by_seed.items()
+        seed: features[:, alive_columns(features, matching.min_count)]
+        for seed, features in by_seed.items()
     }
     seeds = list(kept)
+    unsampled = np.zeros((0, len(np.unique(documents))))
     for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
         sides = dict(elsewhere)
         if following != seed:
@@ -87,7 +90,8 @@ def match_recipe(
         for partner, b in sides.items():
             rng = generator(matching.seed, "null", name, seed, partner)
             offsets = shift_offsets(documents, section.n_null, rng)
-            yield seed, partner, best_r(kept[seed], b, offsets, memory_mb=matching.memory_mb)
+            sample = Sample(documents, offsets, unsampled, matching.min_count, matching.memory_mb)
+            yield seed, partner, best_r(match_layers(kept[seed], b, sample))
 
 
 def match_grid(

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from universality.corpora import Tokens
-from universality.errors import InputError
-from universality.matching.conditions.conditions import BestR
-from universality.matching.conditions.encoding import Encoded, encode, hook_rows
-from universality.matching.conditions.search import alive, best_r
+from universality.features import Encoded, encode, hook_rows
+from universality.matching.conditions.conditions import BestR, best_r
 from universality.matching.engine.moments import Sparse
+from universality.matching.study import Sample, alive_columns, match_layers
 from universality.models import document_losses
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchProgress
@@ -115,15 +114,9 @@ Features = Mapping[tuple[str, float, str, int], Sparse]
 def keep_alive(features: Features, min_count: int) -> dict[tuple[str, float, str, int], Sparse]:
     """Return the features that are alive; InputError where there are none."""
     kept = {}
-    for key, matrix in features.items():
-        columns = alive(matrix, min_count)
-        if not len(columns):
-            lm, share, hook, seed = key
-            raise InputError(
-                f"match_progress: LM {lm} at share {share:g}, {hook}, SAE seed {seed}: a dead SAE: "
-                f"no feature fires on {min_count} (matching.min_count) of the positions"
-            )
-        kept[key] = matrix[:, columns]
+    for (lm, share, hook, seed), matrix in features.items():
+        where = f"match_progress: LM {lm} at share {share:g}, {hook}, SAE seed {seed}"
+        kept[lm, share, hook, seed] = matrix[:, alive_columns(matrix, min_count, where)]
     return kept
 
 
@@ -146,5 +139,6 @@ def match_stages(
                 offsets = shift_offsets(documents, section.n_null, rng)
                 a = features[lm_a, share if stage is None else stage, hook, one]
                 b = features[lm_b, share, hook, two]
-                best = best_r(a, b, offsets, (documents, weights), matching.memory_mb)
-                yield {"comparison": comparison, "hook": hook, "share": share}, best
+                sample = Sample(documents, offsets, weights, matching.min_count, matching.memory_mb)
+                found = best_r(match_layers(a, b, sample))
+                yield {"comparison": comparison, "hook": hook, "share": share}, found

@@ -167,6 +167,23 @@ def _row(position, shift, n):
     return row + n if row < 0 else row
 
 
+@_single
+def _add_column(sums, rows, values, b_start, b_entries, shift):
+    """Add the products of one feature of A, its positions and values, with B's to `sums`."""
+    n = len(b_start) - 1
+    per_line = max(1, 64 // b_entries.itemsize)
+    for p in range(len(rows)):
+        # B's rows lie anywhere in memory: without this, waiting for them is all there is.
+        if p + _AHEAD < len(rows):
+            row = _row(rows[p + _AHEAD], shift, n)
+            at = b_start[row]
+            while at < b_start[row + 1]:
+                _prefetch(b_entries, at)  # pyright: ignore[reportCallIssue]
+                at += per_line
+        row = _row(rows[p], shift, n)
+        _add_row(sums, b_entries[b_start[row] : b_start[row + 1]], np.float64(values[p]))
+
+
 @_parallel
 def scan(
     start, rows, values, a_scale, a_offset, a_name, own,
@@ -182,22 +199,13 @@ def scan(
     `forward` `(n_a, k)`, of B's, one array per thread, in `backward` `(threads, k, n_b)`. `own` is
     the feature of B that each of A's may not have, or -1.
     """
-    n, n_b, threads = len(b_start) - 1, len(b_scale), len(backward)
-    per_line = max(1, 64 // b_entries.itemsize)
+    n_b, threads = len(b_scale), len(backward)
     for thread in numba.prange(threads):
         sums, scores = np.zeros(n_b), np.empty(_PART)
         least = backward_score[thread, -1]
         for i in range(thread, len(start) - 1, threads):
-            for p in range(start[i], start[i + 1]):
-                # B's rows lie anywhere in memory: without this, waiting for them is all there is.
-                if p + _AHEAD < start[i + 1]:
-                    row = _row(rows[p + _AHEAD], shift, n)
-                    at = b_start[row]
-                    while at < b_start[row + 1]:
-                        _prefetch(b_entries, at)  # pyright: ignore[reportCallIssue]
-                        at += per_line
-                row = _row(rows[p], shift, n)
-                _add_row(sums, b_entries[b_start[row] : b_start[row + 1]], np.float64(values[p]))
+            column = slice(start[i], start[i + 1])
+            _add_column(sums, rows[column], values[column], b_start, b_entries, shift)
             for first in range(0, n_b, _PART):
                 last = min(first + _PART, n_b)
                 part = slice(first, last)
@@ -225,11 +233,9 @@ def scan(
 @_parallel
 def sum_products(start, rows, values, b_start, b_entries, shift, sums):
     """Add the sum over positions of a * b to `sums` `(n_a, n_b)`; see `scan`."""
-    n = len(b_start) - 1
     for i in numba.prange(len(sums)):
-        for p in range(start[i], start[i + 1]):
-            row = _row(rows[p], shift, n)
-            _add_row(sums[i], b_entries[b_start[row] : b_start[row + 1]], np.float64(values[p]))
+        column = slice(start[i], start[i + 1])
+        _add_column(sums[i], rows[column], values[column], b_start, b_entries, shift)
 
 
 @_parallel

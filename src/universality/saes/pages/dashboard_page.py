@@ -1,10 +1,14 @@
 """Dashboards as one HTML page that needs no network: template, style and script go into it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from universality.saes.pages.dashboard_content import About, Feature
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 WIDTH, HEIGHT = 320, 90
 """Of the histograms, in units of their drawing."""
@@ -13,27 +17,38 @@ _CONTROL = {code: chr(0x2400 + code) for code in range(32)} | {ord("\n"): "↵",
 
 def render(about: About, features: Sequence[Feature]) -> str:
     """Return the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    pages = templates("universality.saes.pages")
+    pages.filters["bars"] = bars
+    return pages.get_template("dashboard.html").render(
+        about=about,
+        features=features,
+        shown_features={feature.firing.feature for feature in features},
+        items="features",
+        css=source(pages, "dashboard.css"),
+        js=source(pages, "dashboard.js"),
+    )
 
-    environment = Environment(
-        loader=PackageLoader("universality.saes.pages", "."),
+
+def templates(package: str) -> "Environment":
+    """Return the templates of `package` with the frame of all pages, and how they show values."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    places = dict.fromkeys((package, "universality.saes.pages"))
+    pages = Environment(
+        loader=ChoiceLoader([PackageLoader(place, ".") for place in places]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "num": number,
-        "fixed": fixed,
-        "shown": visible,
-        "spaced": spaced,
-        "bars": bars,
-    }
-    page = environment.get_template("dashboard.html")
-    source = {name: environment.loader.get_source(environment, f"dashboard.{name}")[0]  # pyright: ignore[reportOptionalMemberAccess]
-              for name in ("css", "js")}  # fmt: skip
-    shown = {feature.firing.feature for feature in features}
-    return page.render(about=about, features=features, shown_features=shown, **source)
+    pages.filters |= {"num": number, "fixed": fixed, "shown": visible, "spaced": spaced}
+    return pages
+
+
+def source(pages: "Environment", name: str) -> str:
+    """Return the text of a style or script, which goes into the page as it is."""
+    assert pages.loader is not None
+    return pages.loader.get_source(pages, name)[0]
 
 
 def number(value: float) -> str:

@@ -1,0 +1,198 @@
+"""Similarity by linear maps: CCA, SVCCA, PWCCA, regression, linear CKA, Procrustes.
+
+All of these are functions of three things. Let X and Y be `(n, d1)` and `(n, d2)`, columns centred,
+with singular values s1, s2 and left singular vectors U1, U2. Then with M = U1' U2 every measure
+here is one of (s1, M, s2): CCA is the singular values of M, regression and CKA are its entries
+weighted by s. So a representation is decomposed once (`basis`), a pair costs one product (`link`),
+and so does every permutation of the rows of one of them.
+
+Raghu et al. 2017 (SVCCA), Morcos et al. 2018 (PWCCA), Kornblith et al. 2019 (CKA and the rest).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+_RANK = 1e-10
+"""Singular values below this share of the largest are rounding error of constant directions."""
+_WELL_CONDITIONED = 1e3
+"""Largest ratio of singular values for which the Gram matrix, which squares it, is used."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The singular value decomposition X = U diag(s) V' of centred samples, of rank r."""
+
+    u: np.ndarray
+    """Shape `(n, r)`, orthonormal columns."""
+    s: np.ndarray
+    """Shape `(r,)`, descending."""
+    v: np.ndarray
+    """Shape `(d, r)`, orthonormal columns."""
+
+
+def basis(x: np.ndarray) -> Basis:
+    """Decompose `x` `(n, d)`, any float type, in float64.
+
+    ValueError if it holds NaN or infinity, or if no column varies.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError("the samples hold NaN or infinity")
+    x = x - x.mean(axis=0)
+    n, d = x.shape
+    if n > d:
+        # Half the work of a singular value decomposition of x, or less.
+        square, v = np.linalg.eigh(x.T @ x)
+        s, v = np.sqrt(np.maximum(square[::-1], 0)), v[:, ::-1]
+        if s[-1] * _WELL_CONDITIONED > s[0] > 0:
+            return Basis(x @ (v / s), s, v)
+    u, s, v = scipy.linalg.svd(x, full_matrices=False, lapack_driver="gesdd")
+    kept = s > _RANK * s[0] * max(n, d) ** 0.5
+    if not s[0] > 0:
+        raise ValueError("no column of the samples varies")
+    return Basis(u[:, kept], s[kept], v[kept].T)
+
+
+@dataclass(frozen=True)
+class Link:
+    """What two representations of the same samples have to do with each other."""
+
+    s1: np.ndarray
+    """Singular values of X, `(r1,)`."""
+    cross: np.ndarray
+    """M = U1' U2, `(r1, r2)`: cosines of the directions of X and of Y."""
+    s2: np.ndarray
+    v1: np.ndarray
+    """Right singular vectors of X, `(d1, r1)`."""
+
+
+def link(a: Basis, b: Basis, rows: np.ndarray | None = None) -> Link:
+    """Compare two representations; with `rows` `(n,)`, b's samples are taken in that order."""
+    if len(a.u) != len(b.u):
+        raise ValueError(f"{len(a.u)} samples of one and {len(b.u)} of the other")
+    return Link(a.s, a.u.T @ (b.u if rows is None else b.u[rows]), b.s, a.v)
+
+
+def link_of_chunks(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Link:
+    """Compare two representations that are too long for memory, from chunks of rows of both.
+
+    The chunks are gone through once, so that small directions lose digits: half of them are right
+    for directions of 1e-4 of the largest singular value, and those below 1e-6 are dropped.
+    """
+    sums: list[np.ndarray] = []
+    n, origin = 0, None
+    for x, y in chunks:
+        both = np.hstack([x, y]).astype(np.float64)
+        if not np.isfinite(both).all():
+            raise ValueError("the samples hold NaN or infinity")
+        # Products about the first mean: about 0 they would cancel where means are large.
+        origin = both.mean(axis=0) if origin is None else origin
+        d1, both, n = x.shape[1], both - origin, n + len(both)
+        new = [both.sum(0), both.T @ both]
+        sums = [old + more for old, more in zip(sums, new, strict=True)] if sums else new
+    if not sums:
+        raise ValueError("there are no samples")
+    mean = sums[0] / n
+    gram = sums[1] - n * np.outer(mean, mean)
+    sides = []
+    for part in (gram[:d1, :d1], gram[d1:, d1:]):
+        square, v = np.linalg.eigh(part)
+        square, v = square[::-1], v[:, ::-1]
+        kept = square > 1e-12 * square[0]
+        if not kept.any():
+            raise ValueError("no column of the samples varies")
+        sides.append((np.sqrt(square[kept]), v[:, kept]))
+    (s1, v1), (s2, v2) = sides
+    return Link(s1, (v1 / s1).T @ gram[:d1, d1:] @ (v2 / s2), s2, v1)
+
+
+def _singular_values(matrix: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(matrix, compute_uv=False)
+
+
+def canonical_correlations(found: Link) -> np.ndarray:
+    """Return all canonical correlations, descending, `(min(r1, r2),)`."""
+    return np.minimum(_singular_values(found.cross), 1)
+
+
+def cca(found: Link) -> float:
+    """Return the mean canonical correlation (Kornblith et al. 2019, mean CCA correlation)."""
+    return float(canonical_correlations(found).mean())
+
+
+def cca_r2(found: Link) -> float:
+    """Return the mean squared canonical correlation (Kornblith et al. 2019, R2 CCA)."""
+    return float(np.sum(found.cross**2) / min(found.cross.shape))
+
+
+def regularised_cca(found: Link, ridge: float) -> float:
+    """Return the mean canonical correlation with `ridge` times the mean variance on both sides.
+
+    Vinod 1976: (C11 + k1 I)^-1/2 C12 (C22 + k2 I)^-1/2, k the mean eigenvalue of C times `ridge`.
+    """
+    weights = [s / np.sqrt(s**2 + ridge * np.mean(s**2)) for s in (found.s1, found.s2)]
+    shrunk = weights[0][:, None] * found.cross * weights[1]
+    return float(_singular_values(shrunk).mean())
+
+
+def truncated(found: Link, share: float) -> Link:
+    """Keep, of each side, the fewest directions that hold `share` of its variance."""
+    k1, k2 = (
+        min(int(np.searchsorted(np.cumsum(s**2) / np.sum(s**2), share - 1e-12)) + 1, len(s))
+        for s in (found.s1, found.s2)
+    )
+    return Link(found.s1[:k1], found.cross[:k1, :k2], found.s2[:k2], found.v1[:, :k1])
+
+
+def svcca(found: Link, share: float = 0.99) -> float:
+    """Return the mean canonical correlation of the directions that hold `share` of the variance."""
+    return cca(truncated(found, share))
+
+
+def svcca_k1_as_published(found: Link) -> float:
+    """Return the SVCCA that the code released with Lan et al. 2024 computes.
+
+    It means to keep 99% of the variance but compares a share with an amount, which for rows of unit
+    norm is never reached, and keeps one direction: this is the absolute correlation of the first
+    principal components.
+    """
+    return float(abs(found.cross[0, 0]))
+
+
+def pwcca(found: Link) -> float:
+    """Return the canonical correlations weighted by how much of X each accounts for.
+
+    Morcos et al. 2018, equation 2: alpha_i = sum_j |<h_i, x_j>| over the columns x_j of X, h_i the
+    canonical variates, as many as there are correlations. It is of X: exchanging the sides changes
+    it, and so does rotating X, whose columns it sums over.
+    """
+    left, rho, _ = np.linalg.svd(found.cross, full_matrices=False)
+    weights = np.abs((left * found.s1[:, None]).T @ found.v1.T).sum(axis=1)
+    return float(np.sum(weights * np.minimum(rho, 1)) / weights.sum())
+
+
+def regression_r2(found: Link) -> float:
+    """Return the share of Y's variance that a linear regression on X explains, on these samples.
+
+    With no correction for the number of columns: 1 where X has as many as there are samples.
+    """
+    return float(np.sum((found.cross * found.s2) ** 2) / np.sum(found.s2**2))
+
+
+def linear_cka(found: Link) -> float:
+    """Return linear CKA by the biased estimator of HSIC (Kornblith et al. 2019, equation 4)."""
+    shared = np.sum((found.s1[:, None] * found.cross * found.s2) ** 2)
+    return float(shared / np.sqrt(np.sum(found.s1**4) * np.sum(found.s2**4)))
+
+
+def procrustes(found: Link) -> float:
+    """Return the orthogonal Procrustes similarity ||X'Y||_* / (|X| |Y|), 1 for rotations of X.
+
+    With X and Y scaled to norm 1 the squared distance after the best rotation is 2 - 2 times this
+    (Ding et al. 2021).
+    """
+    nuclear = _singular_values(found.s1[:, None] * found.cross * found.s2).sum()
+    return float(nuclear / np.sqrt(np.sum(found.s1**2) * np.sum(found.s2**2)))

@@ -1,0 +1,304 @@
+"""Similarity measures: exact cases, invariances, other implementations, nulls by theory."""
+
+import numpy as np
+import pytest
+from scipy.spatial import procrustes as scipy_procrustes
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import ortho_group, pearsonr, spearmanr
+from sklearn.cross_decomposition import CCA
+from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import NearestNeighbors
+
+from universality.similarity import cka, distances, linear
+
+
+def between(x, y, distance="euclidean"):
+    return distances.dissimilarities(x, distance), distances.dissimilarities(y, distance)
+
+
+LINEAR = {
+    "cca": linear.cca,
+    "cca_r2": linear.cca_r2,
+    "svcca": linear.svcca,
+    "pwcca": linear.pwcca,
+    "k1": linear.svcca_k1_as_published,
+    "regression": linear.regression_r2,
+    "cka": linear.linear_cka,
+    "procrustes": linear.procrustes,
+    "ridge": lambda found: linear.regularised_cca(found, 0.1),
+}
+SAMPLED = {
+    "unbiased_cka": cka.unbiased_linear_cka,
+    "rbf": cka.rbf_cka,
+    "rbf_biased": lambda x, y: cka.rbf_cka(x, y, unbiased=False),
+    "rsa": lambda x, y: distances.rsa(*between(x, y)),
+    "rsa_correlation": lambda x, y: distances.rsa(*between(x, y, "correlation")),
+    "distance_correlation": lambda x, y: distances.distance_correlation(*between(x, y)),
+    "pairwise_distance_pearson": lambda x, y: distances.pairwise_distance_pearson(*between(x, y)),
+    "mutual_knn": lambda x, y: distances.mutual_knn(*between(x, y), k=5),
+}
+ALL = {name: lambda x, y, f=f: f(linked(x, y)) for name, f in LINEAR.items()} | SAMPLED
+
+
+def linked(x, y):
+    return linear.link(linear.basis(x), linear.basis(y))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def related(rng, n=300, d1=6, d2=8, noise=1.0):
+    shared = rng.standard_normal((n, 3))
+    x = shared @ rng.standard_normal((3, d1)) + noise * rng.standard_normal((n, d1))
+    return x, shared @ rng.standard_normal((3, d2)) + noise * rng.standard_normal((n, d2))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_representation_is_like_itself(rng, name):
+    x, _ = related(rng)
+    found = ALL[name](x, x)
+    if name == "ridge":  # shrinks itself too
+        s = linear.basis(x).s
+        assert found == pytest.approx(np.mean(s**2 / (s**2 + 0.1 * np.mean(s**2))))
+    else:
+        assert found == pytest.approx(1)
+
+
+# PWCCA weighs by the columns of X, the correlation over columns by their own mean.
+ROTATION_SCALE_SHIFT = set(ALL) - {"rsa_correlation", "pwcca"}
+INVERTIBLE = {"cca", "cca_r2"}
+INVERTIBLE_OF_X, INVERTIBLE_OF_Y = {"regression"}, {"pwcca"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_invariance_to_rotation_scale_and_shift(rng, name):
+    x, y = related(rng)
+    rotation = ortho_group.rvs(x.shape[1], random_state=1)
+    changed = ALL[name](3 * x @ rotation + 5, y)
+    assert (abs(changed - ALL[name](x, y)) < 1e-8) == (name in ROTATION_SCALE_SHIFT)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_invariance_to_any_invertible_map_is_of_cca_alone(rng, name):
+    x, y = related(rng)
+    change = rng.standard_normal((x.shape[1], x.shape[1])) * np.logspace(0, 1, x.shape[1])
+    of_x = abs(ALL[name](x @ change, y) - ALL[name](x, y)) < 1e-8
+    of_y = abs(ALL[name](y, x @ change) - ALL[name](y, x)) < 1e-8
+    assert of_x == (name in INVERTIBLE | INVERTIBLE_OF_X)
+    assert of_y == (name in INVERTIBLE | INVERTIBLE_OF_Y)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_shuffling_the_samples_lowers_every_measure(rng, name):
+    x, y = related(rng, noise=0.3)
+    shuffled = np.mean([ALL[name](x, y[rng.permutation(len(y))]) for _ in range(5)])
+    assert ALL[name](x, y) > shuffled + 0.02
+
+
+def test_linear_measures_by_hand():
+    # X is one column; Y holds it at an angle of 60 degrees, and a larger column apart from both.
+    n = 4
+    e = np.linalg.qr(np.column_stack([np.ones(n), np.eye(n)[:, :3]]))[0][:, 1:]  # centred
+    x = e[:, :1]
+    y = np.column_stack([e[:, 0] * 0.5 + e[:, 1] * np.sqrt(0.75), 2 * e[:, 2]])
+    found = linked(x, y)
+    np.testing.assert_allclose(linear.canonical_correlations(found), [0.5])
+    assert linear.cca_r2(found) == pytest.approx(0.25)
+    assert linear.svcca_k1_as_published(found) == pytest.approx(0)  # the first is the larger one
+    assert linear.svcca(found, 0.79) == pytest.approx(0)
+    assert linear.svcca(found, 0.81) == pytest.approx(0.5)
+    assert linear.regression_r2(found) == pytest.approx(0.25 / 5)
+    assert linear.regression_r2(linked(y, x)) == pytest.approx(0.25)
+    assert linear.linear_cka(found) == pytest.approx(0.25 / np.sqrt(1 + 16))
+    assert linear.procrustes(found) == pytest.approx(0.5 / np.sqrt(5))
+
+
+def test_canonical_correlations_are_those_of_sklearn_and_of_qr(rng):
+    x, y = related(rng, n=200)
+    own = linear.canonical_correlations(linked(x, y))
+    u, v = CCA(n_components=3, scale=False, max_iter=5000, tol=1e-12).fit_transform(x, y)
+    theirs = [pearsonr(u[:, i], v[:, i])[0] for i in range(3)]
+    np.testing.assert_allclose(own[:3], theirs, atol=1e-6)
+    q = [np.linalg.qr(side - side.mean(0))[0] for side in (x, y)]
+    np.testing.assert_allclose(own, np.linalg.svd(q[0].T @ q[1])[1], atol=1e-12)
+
+
+def test_ill_conditioned_samples_lose_nothing(rng):
+    x, y = related(rng, n=500)
+    q = [np.linalg.qr(side - side.mean(0))[0] for side in (x, y)]
+    expected = np.linalg.svd(q[0].T @ q[1], compute_uv=False)
+    bad = x @ (rng.standard_normal((6, 6)) * np.logspace(0, 6, 6))
+    np.testing.assert_allclose(linear.canonical_correlations(linked(bad, y)), expected, atol=1e-8)
+
+
+def test_constant_and_repeated_columns_are_left_out(rng):
+    x, y = related(rng)
+    more = np.column_stack([x, np.full(len(x), 7.0), x[:, 0]])
+    assert len(linear.basis(more).s) == 6
+    for name in ("cca", "cca_r2"):
+        assert LINEAR[name](linked(more, y)) == pytest.approx(LINEAR[name](linked(x, y)))
+
+
+def test_bad_samples_are_errors(rng):
+    with pytest.raises(ValueError, match="NaN"):
+        linear.basis(np.array([[1.0, np.nan], [2, 3]]))
+    with pytest.raises(ValueError, match="no column"):
+        linear.basis(np.ones((5, 2)))
+    with pytest.raises(ValueError, match="5 samples of one and 6"):
+        linear.link(linear.basis(rng.random((5, 2))), linear.basis(rng.random((6, 2))))
+    with pytest.raises(ValueError, match="needs 4"):
+        cka.unbiased_linear_cka(rng.random((3, 2)), rng.random((3, 2)))
+    with pytest.raises(ValueError, match="no samples"):
+        linear.link_of_chunks([])
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_chunks_give_the_same(rng, name):
+    x, y = related(rng, n=1000)
+    x, y = (x + 30).astype(np.float32), (y - 20).astype(np.float32)
+    chunks = [(x[i : i + 170], y[i : i + 170]) for i in range(0, 1000, 170)]
+    assert LINEAR[name](linear.link_of_chunks(chunks)) == pytest.approx(
+        LINEAR[name](linked(x, y)), abs=1e-9
+    )
+
+
+def test_a_permuted_link_is_the_link_of_permuted_samples(rng):
+    x, y = related(rng)
+    order = rng.permutation(len(y))
+    permuted = linear.link(linear.basis(x), linear.basis(y), order)
+    assert linear.cca(permuted) == pytest.approx(linear.cca(linked(x, y[order])))
+
+
+def test_pwcca_by_its_definition(rng):
+    x, y = related(rng)
+    q = [np.linalg.qr(side - side.mean(0))[0] for side in (x, y)]
+    left, rho, _ = np.linalg.svd(q[0].T @ q[1], full_matrices=False)
+    variates = q[0] @ left
+    alpha = np.abs(variates.T @ (x - x.mean(0))).sum(1)
+    assert linear.pwcca(linked(x, y)) == pytest.approx(np.sum(alpha * rho) / alpha.sum())
+
+
+def test_regularised_cca_by_its_definition(rng):
+    x, y = related(rng)
+    c = np.cov(np.hstack([x, y]).T, bias=True)
+    halves = []
+    for part in (slice(0, 6), slice(6, 14)):
+        square = c[part, part]
+        square = square + 0.1 * np.mean(np.linalg.eigvalsh(square)) * np.eye(len(square))
+        values, vectors = np.linalg.eigh(square)
+        halves.append(vectors / np.sqrt(values) @ vectors.T)
+    expected = np.linalg.svd(halves[0] @ c[:6, 6:] @ halves[1])[1].mean()
+    assert linear.regularised_cca(linked(x, y), 0.1) == pytest.approx(expected)
+
+
+def test_regression_and_procrustes_are_those_of_sklearn_and_scipy(rng):
+    x, y = related(rng, d1=5, d2=5)
+    score = LinearRegression().fit(x, y)
+    predicted = score.predict(x)
+    r2 = 1 - np.sum((y - predicted) ** 2) / np.sum((y - y.mean(0)) ** 2)
+    assert linear.regression_r2(linked(x, y)) == pytest.approx(r2)
+    assert linear.procrustes(linked(x, y)) ** 2 == pytest.approx(1 - scipy_procrustes(x, y)[2])
+
+
+def hsic_unbiased(k, other):
+    """Song et al. 2012, as a sum over quadruples of different samples."""
+    n = len(k)
+    k, l = (m - np.diag(np.diag(m)) for m in (k, other))  # noqa: E741
+    ones = np.ones(n)
+    return (
+        np.trace(k @ l)
+        + ones @ k @ ones * (ones @ l @ ones) / ((n - 1) * (n - 2))
+        - 2 / (n - 2) * ones @ k @ l @ ones
+    ) / (n * (n - 3))
+
+
+def test_cka_from_kernels(rng):
+    x, y = related(rng, n=60)
+    for centre in (0, 9):  # the unbiased estimator does not need centred samples
+        kernels = [side @ side.T for side in (x + centre, y)]
+        both, one, other = (
+            hsic_unbiased(kernels[i], kernels[j]) for i, j in ((0, 1), (0, 0), (1, 1))
+        )
+        assert cka.unbiased_linear_cka(x, y) == pytest.approx(both / np.sqrt(one * other))
+        assert cka.kernel_cka(*kernels) == pytest.approx(both / np.sqrt(one * other))
+    h = np.eye(60) - 1 / 60
+    centred = [h @ side @ side.T @ h for side in (x, y)]
+    biased = np.sum(centred[0] * centred[1]) / np.prod([np.linalg.norm(k) for k in centred])
+    assert linear.linear_cka(linked(x, y)) == pytest.approx(biased)
+    assert cka.kernel_cka(x @ x.T, y @ y.T, unbiased=False) == pytest.approx(biased)
+
+
+def test_rbf_cka_by_its_definition(rng):
+    x, y = related(rng, n=40)
+    kernels = []
+    for side in (x, y):
+        square = pdist(side, "sqeuclidean")
+        sigma = 0.8 * np.sqrt(np.median(square))
+        kernels.append(squareform(np.exp(-square / (2 * sigma**2))) + np.eye(40))
+    both, one, other = (hsic_unbiased(kernels[i], kernels[j]) for i, j in ((0, 1), (0, 0), (1, 1)))
+    assert cka.rbf_cka(x, y, 0.8) == pytest.approx(both / np.sqrt(one * other))
+    with pytest.raises(ValueError, match="no bandwidth"):
+        cka.rbf_cka(np.zeros((8, 2)), np.ones((8, 2)))
+
+
+def test_rsa_is_that_of_scipy(rng):
+    x, y = related(rng, n=50)
+    for distance in ("euclidean", "correlation", "cosine"):
+        a, b = (distances.dissimilarities(side, distance) for side in (x, y))
+        np.testing.assert_allclose(squareform(a, checks=False), pdist(x, distance), atol=1e-7)
+        one, other = pdist(x, distance), pdist(y, distance)
+        assert distances.rsa(a, b) == pytest.approx(spearmanr(one, other)[0], abs=1e-6)
+        assert distances.rsa(a, b, ranked=False) == pytest.approx(pearsonr(one, other)[0])
+    assert np.isnan(distances.rsa(np.zeros((4, 4)), a[:4, :4]))
+    with pytest.raises(ValueError, match="constant"):
+        distances.dissimilarities(np.ones((3, 4)), "correlation")
+
+
+def test_distance_correlation_by_its_definition(rng):
+    x, y = related(rng, n=30)
+    a, b = (distances.dissimilarities(side, "euclidean") for side in (x, y))
+    h = np.eye(30) - 1 / 30
+    one, other = h @ a @ h, h @ b @ h
+    expected = np.sqrt(np.sum(one * other) / np.sqrt(np.sum(one**2) * np.sum(other**2)))
+    assert distances.distance_correlation(a, b) == pytest.approx(expected)
+    assert distances.distance_correlation(a, b) != pytest.approx(
+        distances.pairwise_distance_pearson(a, b), abs=0.01
+    )
+
+
+def test_neighbours_are_those_of_sklearn(rng):
+    x, y = related(rng, n=80)
+    a, b = (distances.dissimilarities(side, "euclidean") for side in (x, y))
+    theirs = [
+        NearestNeighbors(n_neighbors=8).fit(side).kneighbors(return_distance=False)
+        for side in (x, y)
+    ]
+    np.testing.assert_array_equal(distances.neighbours(a, 8), theirs[0])
+    shared = [len(set(i) & set(j)) / 8 for i, j in zip(*theirs, strict=True)]
+    assert distances.mutual_knn(a, b, 8) == pytest.approx(np.mean(shared))
+    labels = rng.integers(0, 3, 80)
+    expected = np.mean(labels[theirs[0]] == labels[:, None])
+    assert distances.knn_consistency(a, labels, 8) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="80 neighbours of 80 samples"):
+        distances.neighbours(a, 80)
+
+
+def test_null_means_are_those_of_theory(rng):
+    n, d1, d2, draws = 120, 6, 15, 300
+    found = {name: [] for name in ("cca_r2", "regression", "k1", "unbiased_cka", "mutual_knn")}
+    for _ in range(draws):
+        x, y = rng.standard_normal((n, d1)), rng.standard_normal((n, d2))
+        for name, values in found.items():
+            values.append(ALL[name](x, y))
+    expected = {
+        "cca_r2": max(d1, d2) / (n - 1),
+        "regression": d1 / (n - 1),
+        "k1": np.sqrt(2 / (np.pi * n)),
+        "unbiased_cka": 0,
+        "mutual_knn": 5 / (n - 1),
+    }
+    for name, value in expected.items():
+        error = np.std(found[name]) / np.sqrt(draws)
+        assert abs(np.mean(found[name]) - value) < 4 * error + 0.001, name
