@@ -181,7 +181,7 @@ def by_training(shares: Table, losses: Table) -> Figure:
             axes.tick_params(labelleft=True)
     for axes in grid[-1]:
         axes.set_xlabel("share of the training done (0: untrained LMs)")
-    legend_below(figure, grid.flat, 3)
+    legend_below(figure, grid[0], 3)
     first = shares.iloc[0]
     figure.suptitle(
         "When do features come to be shared? (bars: 95% over documents; "
