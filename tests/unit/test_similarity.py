@@ -302,3 +302,11 @@ def test_null_means_are_those_of_theory(rng):
     for name, value in expected.items():
         error = np.std(found[name]) / np.sqrt(draws)
         assert abs(np.mean(found[name]) - value) < 4 * error + 0.001, name
+
+
+@pytest.mark.parametrize(("n", "expected"), [(16, 1.0), (35, 1.0), (158, 0.98), (1200, 0.72)])
+def test_svcca_of_random_pairs_is_huge_when_samples_are_few(rng, n, expected):
+    # What makes published numbers of few pairs meaningless: 512 and 768 dimensions, 99% kept.
+    found = linked(rng.standard_normal((n, 512)), rng.standard_normal((n, 768)))
+    assert linear.svcca(found) == pytest.approx(expected, abs=0.006)
+    assert linear.svcca_k1_as_published(found) < 4 / n**0.5
