@@ -49,6 +49,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/sae_steps.py --activations data/activations/stories15m
 	@$(BIN)/python benchmarks/sae_training.py --model data/models/stories15m --corpus data/corpora/stories
 	@$(BIN)/python benchmarks/matching.py --large
+	@$(BIN)/python benchmarks/similarity.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .
