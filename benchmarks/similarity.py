@@ -33,7 +33,7 @@ def samples(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the canonical correlations as the project finds them."""
-    return linear.canonical_correlations(linear.link(linear.basis(x), linear.basis(y)))
+    return linear.canonical_correlations(linear.compare(x, y))
 
 
 def by_qr(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def main() -> None:
         median = statistics.median(values)
         print(f"{name}, all components: {1000 * median:.0f} ms, {took / median:.0f}x sklearn")
     long = [side.astype(np.float32) for side in samples(100_000, 768, 1)]
-    _, took = timed(lambda: linear.svcca(linear.link(*map(linear.basis, long))))
+    _, took = timed(lambda: linear.svcca(linear.compare(*long)))
     print(f"SVCCA of two 100,000 x 768: {took:.1f} s")
 
 

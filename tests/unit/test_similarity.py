@@ -164,6 +164,17 @@ def test_chunks_give_the_same(rng, name):
     )
 
 
+@pytest.mark.parametrize("name", LINEAR)
+def test_comparing_once_gives_the_same(rng, name):
+    x, y = related(rng)
+    bad = x @ (rng.standard_normal((6, 6)) * np.logspace(0, 6, 6))  # takes the other way
+    for side in (x, bad):
+        expected = LINEAR[name](linked(side, y))
+        assert LINEAR[name](linear.compare(side, y)) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="300 samples of one and 299"):
+        linear.compare(x, y[1:])
+
+
 def test_a_permuted_link_is_the_link_of_permuted_samples(rng):
     x, y = related(rng)
     order = rng.permutation(len(y))
