@@ -51,7 +51,7 @@ def timed(run, *args):
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--d", type=int, default=288)
     parser.add_argument("--components", type=int, default=20)
