@@ -7,13 +7,15 @@ which is 0 in the mean for independent samples however many columns there are. B
 
 import numpy as np
 
+from universality.similarity.linear import centred
+
 
 def unbiased_linear_cka(x: np.ndarray, y: np.ndarray) -> float:
     """Return linear CKA of `x` `(n, d1)` and `y` `(n, d2)`, without any matrix of `(n, n)`.
 
     It may be below 0; NaN if one of them is constant. ValueError with fewer than 4 samples.
     """
-    x, y = (_centred(side) for side in (x, y))
+    x, y = (centred(side) for side in (x, y))
     one, other = (np.sum(side**2, axis=1) for side in (x, y))
     # Row sums of the kernels without their diagonal: centred, so that X'1 = 0.
     rows = [-norms for norms in (one, other)]
@@ -44,22 +46,21 @@ def rbf_cka(x: np.ndarray, y: np.ndarray, bandwidth: float = 1.0, unbiased: bool
 
 def kernel_cka(k: np.ndarray, l: np.ndarray, unbiased: bool = True) -> float:  # noqa: E741
     """Return the alignment of two kernel matrices `(n, n)` of the same samples."""
-    pairs = ((k, l), (k, k), (l, l))
-    if not unbiased:
-        centred = {id(m): _double_centred(m) for m in (k, l)}
-        return _ratio(*(float(np.sum(centred[id(p)] * centred[id(q)])) for p, q in pairs))
-    bare = {id(m): m - np.diag(np.diag(m)) for m in (k, l)}
-    return _ratio(
-        *(
-            _unbiased(np.sum(bare[id(p)] * bare[id(q)]), bare[id(p)].sum(0), bare[id(q)].sum(0))
-            for p, q in pairs
-        )
-    )
+    if unbiased:
+        k, l = (m - np.diag(np.diag(m)) for m in (k, l))  # noqa: E741
+    else:
+        k, l = double_centred(k), double_centred(l)  # noqa: E741
+
+    def hsic(p: np.ndarray, q: np.ndarray) -> float:
+        product = float(np.sum(p * q))
+        return _unbiased(product, p.sum(0), q.sum(0)) if unbiased else product
+
+    return _ratio(hsic(k, l), hsic(k, k), hsic(l, l))
 
 
 def squared_distances(x: np.ndarray) -> np.ndarray:
     """Return the squared Euclidean distances of the rows of `x` `(n, d)`, `(n, n)`."""
-    x = _centred(x)
+    x = centred(x)
     norms = np.sum(x**2, axis=1)
     square = norms[:, None] + norms - 2 * x @ x.T
     np.fill_diagonal(square, 0)
@@ -79,10 +80,6 @@ def _ratio(both: float, one: float, other: float) -> float:
     return both / np.sqrt(one * other) if one > 0 and other > 0 else float("nan")
 
 
-def _double_centred(k: np.ndarray) -> np.ndarray:
+def double_centred(k: np.ndarray) -> np.ndarray:
+    """Return a symmetric matrix `(n, n)` less the means of its rows and of its columns."""
     return k - k.mean(0) - k.mean(1)[:, None] + k.mean()
-
-
-def _centred(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, dtype=np.float64)
-    return x - x.mean(axis=0)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import rankdata
 
-from universality.similarity.cka import squared_distances
+from universality.similarity.cka import double_centred, squared_distances
 
 Distance = Literal["correlation", "euclidean", "cosine"]
 
@@ -53,7 +53,7 @@ def distance_correlation(a: np.ndarray, b: np.ndarray) -> float:
     Szekely, Rizzo & Bakirov 2007: the square root of the ratio of distance covariances, biased: it
     is above 0 for independent samples. Not `pairwise_distance_pearson`.
     """
-    one, other = (m - m.mean(0) - m.mean(1)[:, None] + m.mean() for m in (a, b))
+    one, other = double_centred(a), double_centred(b)
     variances = np.sqrt(np.mean(one**2) * np.mean(other**2))
     if not variances > 0:
         return float("nan")

@@ -17,6 +17,8 @@ import scipy.linalg
 
 _RANK = 1e-10
 """Singular values below this share of the largest are rounding error of constant directions."""
+_RANK_OF_GRAM = 1e-6
+"""The same where they come from a Gram matrix, which squares them."""
 _WELL_CONDITIONED = 1e3
 """Largest ratio of singular values for which the Gram matrix, which squares it, is used."""
 
@@ -38,11 +40,12 @@ def basis(x: np.ndarray) -> Basis:
 
     ValueError if it holds NaN or infinity, or if no column varies.
     """
-    x = _centred(x)
+    x = centred(x)
     found = _by_gram(x)
-    if found is not None:
-        s, v = found
-        return Basis(x @ (v / s), s, v)
+    return _by_svd(x) if found is None else Basis(x @ (found[1] / found[0]), *found)
+
+
+def _by_svd(x: np.ndarray) -> Basis:
     u, s, v = scipy.linalg.svd(x, full_matrices=False, lapack_driver="gesdd")
     kept = s > _RANK * s[0] * max(x.shape) ** 0.5
     if not s[0] > 0:
@@ -50,7 +53,8 @@ def basis(x: np.ndarray) -> Basis:
     return Basis(u[:, kept], s[kept], v[kept].T)
 
 
-def _centred(x: np.ndarray) -> np.ndarray:
+def centred(x: np.ndarray) -> np.ndarray:
+    """Return `x` `(n, d)` less its column means, float64; ValueError on NaN or infinity."""
     x = np.asarray(x, dtype=np.float64)
     mean = x.mean(axis=0)
     if not np.isfinite(mean).all():
@@ -66,9 +70,14 @@ def _by_gram(x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     n, d = x.shape
     if n <= d:
         return None
-    square, v = np.linalg.eigh(x.T @ x)
-    s, v = np.sqrt(np.maximum(square[::-1], 0)), v[:, ::-1]
+    s, v = _of_gram(x.T @ x)
     return (s, v) if s[-1] * _WELL_CONDITIONED > s[0] > 0 else None
+
+
+def _of_gram(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the singular values, descending, and right vectors of x from x'x `(d, d)`."""
+    square, v = np.linalg.eigh(gram)
+    return np.sqrt(np.maximum(square[::-1], 0)), v[:, ::-1]
 
 
 @dataclass(frozen=True)
@@ -95,12 +104,19 @@ def compare(x: np.ndarray, y: np.ndarray) -> Link:
     """Compare `(n, d1)` and `(n, d2)` once: `link` of their bases, without making these."""
     if len(x) != len(y):
         raise ValueError(f"{len(x)} samples of one and {len(y)} of the other")
-    x, y = _centred(x), _centred(y)
+    x, y = centred(x), centred(y)
     one, other = _by_gram(x), _by_gram(y)
     if one is None or other is None:
         return link(basis(x), basis(y))
+    return _of_products(one, x.T @ y, other)
+
+
+def _of_products(
+    one: tuple[np.ndarray, np.ndarray], between: np.ndarray, other: tuple[np.ndarray, np.ndarray]
+) -> Link:
+    """Return the link from x'y `(d1, d2)` and the singular values and right vectors of each."""
     (s1, v1), (s2, v2) = one, other
-    return Link(s1, (v1 / s1).T @ (x.T @ y) @ (v2 / s2), s2, v1)
+    return Link(s1, (v1 / s1).T @ between @ (v2 / s2), s2, v1)
 
 
 def link_of_chunks(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Link:
@@ -126,14 +142,12 @@ def link_of_chunks(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Link:
     gram = sums[1] - n * np.outer(mean, mean)
     sides = []
     for part in (gram[:d1, :d1], gram[d1:, d1:]):
-        square, v = np.linalg.eigh(part)
-        square, v = square[::-1], v[:, ::-1]
-        kept = square > 1e-12 * square[0]
+        s, v = _of_gram(part)
+        kept = s > _RANK_OF_GRAM * s[0]
         if not kept.any():
             raise ValueError("no column of the samples varies")
-        sides.append((np.sqrt(square[kept]), v[:, kept]))
-    (s1, v1), (s2, v2) = sides
-    return Link(s1, (v1 / s1).T @ gram[:d1, d1:] @ (v2 / s2), s2, v1)
+        sides.append((s[kept], v[:, kept]))
+    return _of_products(sides[0], gram[:d1, d1:], sides[1])
 
 
 def _singular_values(matrix: np.ndarray) -> np.ndarray:
