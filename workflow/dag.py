@@ -5,8 +5,7 @@ This is the only file that uses DVC's internals (`Repo.index.stages`), which are
 On the command line, `python workflow/dag.py COMMAND`:
 - `sync` writes the code dependencies of every stage into dvc.yaml;
 - `check` compares dvc.yaml with the code, and dvc.lock with all it was made from; needs no data;
-- `tables` lists the outputs of the remote `tables`, the cached tables behind the figures;
-- `figures` lists the stages that draw figures or collect metrics, which git tracks.
+- `tables` lists the outputs of the remote `tables`, the cached tables behind the figures.
 """
 
 import json
@@ -61,12 +60,17 @@ class Stage:
         """The parameter values in one fixed order: Snakemake re-runs the rule when it changes."""
         return json.dumps(self.params, sort_keys=True)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether git tracks what it makes: figures and metrics."""
+        return not all(out.in_cache for out in self.outputs)
+
     def shell(self, mode: str) -> str:
         """Return the shell command of the rule in `mode` exact or fast; see the Snakefile."""
         if mode == "fast":
             return f"{self.cmd} && echo {self.name} >> {FAST_LOG}"
         # Waiting for the lock matters: without it, some of the parallel stages fail on it.
-        return f"dvc --wait-for-lock repro -q -s {self.name}"
+        return f"python workflow/quick_dvc.py --wait-for-lock repro -q -s {self.name}"
 
 
 def load_stages(root: Path = Path(".")) -> list[Stage]:
@@ -160,17 +164,12 @@ def main(arguments: list[str]) -> int:
         return 1 if problems else 0
     elif command == "tables":
         outputs = [out for stage in load_stages() for out in stage.outputs]
-        _print([out.path for out in outputs if out.remote == "tables"])
-    elif command == "figures":
-        _print([s.name for s in load_stages() if not all(out.in_cache for out in s.outputs)])
+        tables = [out.path for out in outputs if out.remote == "tables"]
+        sys.stdout.write("".join(f"{path}\n" for path in tables))
     else:
-        sys.stderr.write("usage: python workflow/dag.py sync | check | tables | figures\n")
+        sys.stderr.write("usage: python workflow/dag.py sync | check | tables\n")
         return 2
     return 0
-
-
-def _print(lines: list[str]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 if __name__ == "__main__":

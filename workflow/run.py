@@ -10,16 +10,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import dag
+import quick_dvc
 from universality.errors import InputError
-from universality.params.complete import load_params
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNNERS = {
-    "dvc": ["dvc", "repro"],
-    "snakemake": ["snakemake", "--workflow-profile", "workflow/profiles/local"],
+SNAKEMAKE = ["snakemake", "--workflow-profile", "workflow/profiles/local"]
+RUNNERS: dict[str, Callable[[], int]] = {
+    "dvc": lambda: quick_dvc.main(["repro"]),
+    "snakemake": lambda: subprocess.run(SNAKEMAKE, check=False).returncode,
 }
 # Results, and what only the clone itself needs: a copy makes its own or does without.
 LEFT_OUT = {"dvc.lock", "params.yaml", "metrics", "figures", "remote", "tests", "runs", ".ci"}
@@ -29,17 +30,22 @@ REPLACED = ("src", "workflow")
 
 def run(profile: str, runner: str) -> int:
     """Run `profile` and say where the results are; returns the runner's exit status."""
+    import dag  # not at the top: a forked stage imports this file again
+    from universality.params.complete import load_params
+
     if runner not in RUNNERS:
         raise InputError(f"RUNNER is {runner!r}; there are: {', '.join(RUNNERS)}")
     folder = ROOT if profile == "embedded" else copy_tree(profile_file(profile))
     load_params(folder / "params.yaml")
+    quick_dvc.quicken()
     for file in dag.strays(folder, dag.load_stages(folder)):
         sys.stderr.write(f"removing {file.relative_to(ROOT)}: no stage makes it any more\n")
         file.unlink()
     # The copy runs its own code, not that of the clone, which is the one installed.
     paths = [str(folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    status = subprocess.run(RUNNERS[runner], cwd=folder, env=environment, check=False).returncode
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.chdir(folder)
+    status = RUNNERS[runner]()
     if status == 0 and folder != ROOT:
         where = folder.relative_to(ROOT)
         sys.stderr.write(f"Profile {profile}: see {where}/figures and {where}/metrics\n")

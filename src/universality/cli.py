@@ -100,7 +100,8 @@ app = typer.Typer(
 
 
 @app.callback()
-def _main() -> None:
+def settle() -> None:
+    """Settle this process's logging, threads and memory, before the libraries are imported."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     # Libraries must not phone home, and results must not depend on how many cores there are.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

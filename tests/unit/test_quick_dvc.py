@@ -1,0 +1,102 @@
+"""DVC with its waiting taken out: the same files, and nothing half-written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+sys.path.insert(0, str(ROOT / "workflow"))
+import quick_dvc
+
+LOCK = "schema: '2.0'\nstages:\n  a:\n    cmd: one\n  b@c:\n    cmd: two\n"
+
+
+def test_an_entry_is_replaced_in_place():
+    changed = quick_dvc.with_entry(LOCK, "  a:\n    cmd: three\n    outs: []\n")
+    assert changed == LOCK.replace("cmd: one\n", "cmd: three\n    outs: []\n")
+    changed = quick_dvc.with_entry(LOCK, "  b@c:\n    cmd: three\n")
+    assert changed == LOCK.replace("two", "three")
+
+
+def test_a_new_entry_goes_to_the_end():
+    assert quick_dvc.with_entry(LOCK, "  b:\n    cmd: x\n") == LOCK + "  b:\n    cmd: x\n"
+
+
+def test_a_file_is_written_whole(tmp_path, monkeypatch):
+    path = tmp_path / "dvc.lock"
+    path.write_text("before")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            quick_dvc.write_whole(path, "after")
+    assert path.read_text() == "before"
+    quick_dvc.write_whole(path, "after")
+    assert path.read_text() == "after"
+
+
+DVC_YAML = """
+stages:
+  first:
+    cmd: echo ${n} > first.txt
+    params: [n, text]
+    outs: [first.txt]
+  second:
+    cmd: cat first.txt first.txt > 'second file.txt'
+    deps: [first.txt]
+    outs: ['second file.txt']
+  bad:
+    cmd: universality fetch nothing --sources second --out bad
+    deps: ['second file.txt']
+    outs: [bad]
+"""
+
+
+def project(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text(DVC_YAML)
+    (folder / "params.yaml").write_text("n: 1\ntext: 'yes'\n")
+    dvc(folder, ["dvc"], "init", "--no-scm", "--quiet")
+    return folder
+
+
+def dvc(folder: Path, program: list[str], *arguments: str, check: bool = True):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [*program, *arguments],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        check=check,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_lock_has_the_bytes_that_dvc_writes(tmp_path):
+    plain, quick = project(tmp_path / "plain"), project(tmp_path / "quick")
+    programs = {plain: ["dvc"], quick: [sys.executable, str(ROOT / "workflow" / "quick_dvc.py")]}
+    for n in (1, 2):  # from nothing, then over what is there
+        for folder, program in programs.items():
+            (folder / "params.yaml").write_text(f"n: {n}\ntext: 'yes'\n")
+            dvc(folder, program, "repro", "second")
+        assert (quick / "dvc.lock").read_bytes() == (plain / "dvc.lock").read_bytes()
+        assert "second file.txt" in (quick / "dvc.lock").read_text()
+    again = dvc(quick, programs[quick], "repro", "second")
+    assert "Running" not in again.stdout
+
+
+def test_a_stage_that_fails_fails_the_run(tmp_path):
+    folder = project(tmp_path / "quick")
+    program = [sys.executable, str(ROOT / "workflow" / "quick_dvc.py")]
+    done = dvc(folder, program, "repro", check=False)
+    assert done.returncode != 0
+    assert "universality: second: cannot be read" in done.stderr
+    assert "bad:" not in (folder / "dvc.lock").read_text()
+    assert "second:" in (folder / "dvc.lock").read_text()
