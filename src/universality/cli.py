@@ -53,6 +53,9 @@ STAGES = {
     "match-progress": "Match the SAEs of two models along their training.",
     "match-agreement": "Compare matched features by what they write, and SAEs by their weights.",
     "match-cards": "Show matched features side by side, and which is the more general.",
+    "compare-spaces": "Compare the spaces of two models: CCA and its relatives.",
+    "compare-decoders": "Compare the decoders of two models on matched features.",
+    "svcca-audit": "Recompute what the published SVCCA measures.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -65,6 +68,7 @@ STAGES = {
     "plot-conditions": "Draw the figures about when features are shared.",
     "plot-agreement": "Draw the figures of agreement beyond activation correlation.",
     "plot-cards": "Draw cards of matched features and their asymmetry.",
+    "plot-similarity": "Draw the figures about the spaces of two models.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
 

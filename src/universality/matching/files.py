@@ -10,11 +10,21 @@ import scipy.sparse as sp
 
 from universality.alignment import Alignment, align
 from universality.errors import InputError
-from universality.io import read_sparse, read_table
+from universality.io import read_json, read_sparse, read_table
 from universality.matching.engine.moments import Sparse
 from universality.matching.tokens import Vocabulary
 
 SAE_ID = re.compile(r"l(\d+)_(.+)_seed(\d+)")
+
+
+@dataclass(frozen=True)
+class Directories:
+    """Where a model, its SAEs and their features are, and which SAE seed is meant."""
+
+    features: Path
+    model: Path
+    saes: Path
+    seed: int
 
 
 def find_saes(directory: Path, seed: int) -> dict[int, Path]:
@@ -35,6 +45,11 @@ def find_saes(directory: Path, seed: int) -> dict[int, Path]:
         seeds = sorted({int(match[3]) for match in ids.values() if match})
         raise InputError(f"{directory}: no SAE with seed {seed}; there are seeds: {seeds}")
     return dict(sorted(found.items()))
+
+
+def hook_name(sae: Path) -> str:
+    """Return the hook of the SAE in the directory `sae`."""
+    return read_json(sae / "cfg.json")["metadata"]["hook_name"]
 
 
 def align_directories(a: Path, b: Path) -> tuple[Alignment, np.ndarray]:

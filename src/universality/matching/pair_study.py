@@ -17,7 +17,8 @@ from universality.matching.concepts import (
     topic_rows,
 )
 from universality.matching.files import PairInputs
-from universality.matching.filters import Filters, filtered, removed_alone
+from universality.matching.filters import ALL, Filters, filtered, removed_alone
+from universality.matching.pairings import nearest
 from universality.matching.study import (
     LayerMatch,
     PairedLayers,
@@ -37,6 +38,7 @@ from universality.matching.tables import (
     layer_table,
     meeting_table,
     pairing_table,
+    pairs_table,
     scatter_table,
     summary,
 )
@@ -45,6 +47,8 @@ from universality.params.matching import ConceptLists, Matching
 from universality.progress import progress
 from universality.randomness import generator
 
+NEEDS_EVERY_SCORE = ("hungarian", "transport")
+"""Pairings that the best partners do not tell: their pairs are written down."""
 N_VARIANT_NULL = 3
 """Null draws where only the size of an effect is asked for."""
 
@@ -89,16 +93,25 @@ def match_pair(
         "aligned_share_b": inputs.aligned.share_b,
         "threshold": settings.threshold,
     }
+    paired = _paired(inputs, sample, chosen, settings)
+    by_tokens, kept = _by_tokens(key, inputs, chosen, settings, lists)
     tables = {
         "layers": layer_table(matches, settings.threshold),
         "headline": headline,
-        "pairings": _pairings(inputs, sample, chosen, settings),
+        "pairings": pairing_table(paired, settings.threshold),
         "meeting": _meeting(key, inputs, sample, chosen, settings),
-        **_by_tokens(key, inputs, chosen, settings, lists),
+        **by_tokens,
         "subsets": _subsets(key, inputs, example, settings, lists),
         "unfiltered": _unfiltered(inputs, sample, chosen, settings),
     }
+    every_score = [one for one in paired if one.pairing in NEEDS_EVERY_SCORE]
+    pairs = [
+        *(pairs_table(one.pairing, by_layers[one.layer_a, one.layer_b], one.pairs)
+          for one in every_score),
+        *kept,
+    ]  # fmt: skip
     return {
+        "pairs": pd.concat(pairs, ignore_index=True),
         "features": pd.concat(map(feature_table, matches), ignore_index=True),
         "backward": pd.concat(map(backward_table, matches), ignore_index=True),
         "scatter": scatter_table(example, *sides, settings.n_scatter),
@@ -110,9 +123,9 @@ def _match(inputs: PairInputs, sample: Sample, layers: tuple[int, int]) -> Layer
     return match_layers(*sides, sample, layers, exclude_self=inputs.same_sae(*layers))
 
 
-def _pairings(
+def _paired(
     inputs: PairInputs, sample: Sample, chosen: Sequence[LayerMatch], settings: Matching
-) -> pd.DataFrame:
+) -> list[PairedLayers]:
     paired: list[PairedLayers] = []
     for match in chosen:
         layers = match.layer_a, match.layer_b
@@ -120,7 +133,7 @@ def _pairings(
             match, inputs.a[layers[0]], inputs.b[layers[1]], sample,
             epsilon=settings.transport_epsilon, exclude_self=inputs.same_sae(*layers),
         )  # fmt: skip
-    return pairing_table(paired, settings.threshold)
+    return paired
 
 
 def _meeting(
@@ -144,8 +157,12 @@ def _by_tokens(
     chosen: Sequence[LayerMatch],
     settings: Matching,
     lists: ConceptLists,
-) -> dict[str, pd.DataFrame]:
-    """Return what needs the tokens that features fire on most: filters and concepts."""
+) -> tuple[dict[str, pd.DataFrame], list[pd.DataFrame]]:
+    """Return what needs the tokens that features fire on most: filters and concepts.
+
+    Also the pairs (`pairs_table`) that each filter leaves, and those of which both features are of
+    a concept (`concept_` and its name).
+    """
     chooses = settings.filters
     tops = [
         (
@@ -163,16 +180,31 @@ def _by_tokens(
     alone = [removed_alone(match, *pair, filters) for match, pair in zip(chosen, tops, strict=True)]
     members = {
         concept: [
-            concept_features(of_a, inputs.vocabulary.find(words), settings.concepts.min_hits)
-            for of_a, _ in tops
+            [
+                concept_features(side, inputs.vocabulary.find(words), settings.concepts.min_hits)
+                for side in pair
+            ]
+            for pair in tops
         ]
         for concept, words in lists.concepts.items()
     }
+    by_layers = {(match.layer_a, match.layer_b): match for match in chosen}
+    kept = [
+        pairs_table(step.pairing, by_layers[step.layer_a, step.layer_b], step.pairs)
+        for step in steps
+        if step.pairing != ALL
+    ]
+    for concept, masks in members.items():
+        for match, (of_a, of_b) in zip(chosen, masks, strict=True):
+            pairs = nearest(match.forward)
+            both = pairs.subset(of_a[pairs.a] & of_b[pairs.b])
+            kept.append(pairs_table(f"concept_{concept}", match, both))
+    of_a = {concept: [mask for mask, _ in masks] for concept, masks in members.items()}
     random = generator(settings.seed, "concepts", key)
     return {
         "filters": filter_table(steps, alone, settings.threshold),
-        "concepts": concept_table(chosen, members, settings.concepts.n_random, random),
-    }
+        "concepts": concept_table(chosen, of_a, settings.concepts.n_random, random),
+    }, kept
 
 
 def _subsets(

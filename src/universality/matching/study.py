@@ -8,7 +8,13 @@ from universality.errors import InputError
 from universality.matching.bootstrap import document_sums, resampled_r
 from universality.matching.engine.moments import Sparse, moments
 from universality.matching.engine.partners import Matcher, Matches
-from universality.matching.pairings import Pairing, Partners, by_all_scores, by_nearest
+from universality.matching.pairings import (
+    Pairing,
+    Partners,
+    by_all_scores,
+    by_nearest,
+    nearest,
+)
 from universality.nulls import documents_meeting, shift_offsets
 from universality.params.matching import Matching
 from universality.randomness import generator
@@ -111,7 +117,7 @@ def match_layers(
 
     forward, backward = partners(0)
     nulls = [partners(int(offset)) for offset in sample.offsets]
-    pairs = by_nearest(forward, backward)["a_to_b"]
+    pairs = nearest(forward)
     bootstrap_r = np.zeros((len(sample.weights), len(alive_a)), dtype=np.float32)
     bootstrap_r[:, np.searchsorted(alive_a, pairs.a)] = _resampled(a, b, pairs, sample)
     return LayerMatch(

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from universality.matching.engine.moments import Sparse
+from universality.matching.pairings import Pairing
 from universality.matching.study import LayerMatch, PairedLayers
 from universality.nulls import judged, or_zero
 
@@ -205,6 +206,19 @@ def filter_table(
         for name, layer_a, layer_b in table[["filter", *layers]].itertuples(index=False)
     ]
     return table
+
+
+def pairs_table(name: str, match: LayerMatch, pairs: Pairing) -> pd.DataFrame:
+    """Return one row per pair of features that `name`, a pairing, filter or concept, has left."""
+    return pd.DataFrame(
+        {
+            "pairing": name,
+            "layer_a": np.int16(match.layer_a),
+            "layer_b": np.int16(match.layer_b),
+            "feature_a": pairs.a.astype(np.int32),
+            "feature_b": pairs.b.astype(np.int32),
+        }
+    )
 
 
 def meeting_table(

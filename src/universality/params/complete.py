@@ -35,6 +35,7 @@ from universality.params.saes import (
     SaeModel,
     SaeTraining,
 )
+from universality.params.similarity import Audit, ComparedPair, Similarity
 from universality.params.token_error import SaeErrors
 from universality.params.toy import Toy
 from universality.saes.training.architectures import sae_id
@@ -83,6 +84,9 @@ class Params(Section):
     match_progress: MatchProgress
     match_cards: Cards
     agreement: Agreement
+    compared_pairs: dict[Id, ComparedPair]
+    similarity: Similarity
+    svcca_audit: Audit
 
 
 def load_params(path: Path) -> Params:
@@ -116,6 +120,9 @@ def _dangling(params: Params) -> Iterator[str]:
     for key, pair in params.close_pairs.items():
         if params.pairs.get(key) != pair:
             yield f"close_pairs.{key} is not as in pairs, whose partners it looks at again"
+    for key, compared in params.compared_pairs.items():
+        if params.pairs.get(key) != compared.pair:
+            yield f"compared_pairs.{key} is not as in pairs, whose partners it compares"
     yield from _impossible_conditions(params)
 
 
@@ -181,6 +188,10 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield "matched_grids", name, list(params.sae_grids)
         yield f"matched_grids.{name}", matched.other, list(params.sae_models)
         yield f"matched_grids.{name}", matched.control, list(params.sae_models)
+    for name, compared in params.compared_pairs.items():
+        yield f"compared_pairs.{name}", compared.control, list(params.sae_models)
+    for model in (params.svcca_audit.a, params.svcca_audit.b):
+        yield "svcca_audit", model, list(params.sae_models)
     for lm in (params.match_progress.a, params.match_progress.b):
         yield "match_progress", lm.trained, list(params.trained_models)
         yield "match_progress", lm.untrained, list(params.untrained_models)

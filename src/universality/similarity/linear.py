@@ -11,6 +11,7 @@ Raghu et al. 2017 (SVCCA), Morcos et al. 2018 (PWCCA), Kornblith et al. 2019 (CK
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -21,6 +22,9 @@ _RANK_OF_GRAM = 1e-6
 """The same where they come from a Gram matrix, which squares them."""
 _WELL_CONDITIONED = 1e3
 """Largest ratio of singular values for which the Gram matrix, which squares it, is used."""
+
+Numbers = Any
+"""A float, or one for each pairing of a `Link` that holds several."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ class Link:
     s1: np.ndarray
     """Singular values of X, `(r1,)`."""
     cross: np.ndarray
-    """M = U1' U2, `(r1, r2)`: cosines of the directions of X and of Y."""
+    """M = U1' U2, `(r1, r2)`: cosines of the directions of X and of Y.
+
+    `(n, r1, r2)` for n pairings of the same samples: every measure then is of shape `(n,)`.
+    """
     s2: np.ndarray
     v1: np.ndarray
     """Right singular vectors of X, `(d1, r1)`."""
@@ -154,29 +161,33 @@ def _singular_values(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.svd(matrix, compute_uv=False)
 
 
+def _sum_of_squares(matrix: np.ndarray) -> Numbers:
+    return np.sum(matrix**2, axis=(-2, -1))
+
+
 def canonical_correlations(found: Link) -> np.ndarray:
-    """Return all canonical correlations, descending, `(min(r1, r2),)`."""
+    """Return all canonical correlations, descending, `(..., min(r1, r2))`."""
     return np.minimum(_singular_values(found.cross), 1)
 
 
-def cca(found: Link) -> float:
+def cca(found: Link) -> Numbers:
     """Return the mean canonical correlation (Kornblith et al. 2019, mean CCA correlation)."""
-    return float(canonical_correlations(found).mean())
+    return canonical_correlations(found).mean(axis=-1)
 
 
-def cca_r2(found: Link) -> float:
+def cca_r2(found: Link) -> Numbers:
     """Return the mean squared canonical correlation (Kornblith et al. 2019, R2 CCA)."""
-    return float(np.sum(found.cross**2) / min(found.cross.shape))
+    return _sum_of_squares(found.cross) / min(found.cross.shape[-2:])
 
 
-def regularised_cca(found: Link, ridge: float) -> float:
+def regularised_cca(found: Link, ridge: float) -> Numbers:
     """Return the mean canonical correlation with `ridge` times the mean variance on both sides.
 
     Vinod 1976: (C11 + k1 I)^-1/2 C12 (C22 + k2 I)^-1/2, k the mean eigenvalue of C times `ridge`.
     """
     weights = [s / np.sqrt(s**2 + ridge * np.mean(s**2)) for s in (found.s1, found.s2)]
     shrunk = weights[0][:, None] * found.cross * weights[1]
-    return float(_singular_values(shrunk).mean())
+    return _singular_values(shrunk).mean(axis=-1)
 
 
 def truncated(found: Link, share: float) -> Link:
@@ -185,55 +196,59 @@ def truncated(found: Link, share: float) -> Link:
         min(int(np.searchsorted(np.cumsum(s**2) / np.sum(s**2), share - 1e-12)) + 1, len(s))
         for s in (found.s1, found.s2)
     )
-    return Link(found.s1[:k1], found.cross[:k1, :k2], found.s2[:k2], found.v1[:, :k1])
+    return Link(found.s1[:k1], found.cross[..., :k1, :k2], found.s2[:k2], found.v1[:, :k1])
 
 
-def svcca(found: Link, share: float = 0.99) -> float:
+def svcca(found: Link, share: float = 0.99) -> Numbers:
     """Return the mean canonical correlation of the directions that hold `share` of the variance."""
     return cca(truncated(found, share))
 
 
-def svcca_k1_as_published(found: Link) -> float:
+def svcca_k1_as_published(found: Link) -> Numbers:
     """Return the SVCCA that the code released with Lan et al. 2024 computes.
 
     It means to keep 99% of the variance but compares a share with an amount, which for rows of unit
     norm is never reached, and keeps one direction: this is the absolute correlation of the first
     principal components.
     """
-    return float(abs(found.cross[0, 0]))
+    return abs(found.cross[..., 0, 0])
 
 
-def pwcca(found: Link) -> float:
+def pwcca(found: Link) -> Numbers:
     """Return the canonical correlations weighted by how much of X each accounts for.
 
     Morcos et al. 2018, equation 2: alpha_i = sum_j |<h_i, x_j>| over the columns x_j of X, h_i the
     canonical variates, as many as there are correlations. It is of X: exchanging the sides changes
     it, and so does rotating X, whose columns it sums over.
     """
-    left, rho, _ = np.linalg.svd(found.cross, full_matrices=False)
-    weights = np.abs((left * found.s1[:, None]).T @ found.v1.T).sum(axis=1)
-    return float(np.sum(weights * np.minimum(rho, 1)) / weights.sum())
+    # Of M M', since only the left vectors are wanted: half the work of M's own decomposition.
+    square, left = np.linalg.eigh(found.cross @ np.swapaxes(found.cross, -2, -1))
+    kept = slice(-min(found.cross.shape[-2:]), None)
+    rho = np.sqrt(np.clip(square[..., kept], 0, 1))
+    shares = np.swapaxes(left[..., kept] * found.s1[:, None], -2, -1) @ found.v1.T
+    weights = np.abs(shares).sum(axis=-1)
+    return np.sum(weights * rho, axis=-1) / weights.sum(axis=-1)
 
 
-def regression_r2(found: Link) -> float:
+def regression_r2(found: Link) -> Numbers:
     """Return the share of Y's variance that a linear regression on X explains, on these samples.
 
     With no correction for the number of columns: 1 where X has as many as there are samples.
     """
-    return float(np.sum((found.cross * found.s2) ** 2) / np.sum(found.s2**2))
+    return _sum_of_squares(found.cross * found.s2) / np.sum(found.s2**2)
 
 
-def linear_cka(found: Link) -> float:
+def linear_cka(found: Link) -> Numbers:
     """Return linear CKA by the biased estimator of HSIC (Kornblith et al. 2019, equation 4)."""
-    shared = np.sum((found.s1[:, None] * found.cross * found.s2) ** 2)
-    return float(shared / np.sqrt(np.sum(found.s1**4) * np.sum(found.s2**4)))
+    shared = _sum_of_squares(found.s1[:, None] * found.cross * found.s2)
+    return shared / np.sqrt(np.sum(found.s1**4) * np.sum(found.s2**4))
 
 
-def procrustes(found: Link) -> float:
+def procrustes(found: Link) -> Numbers:
     """Return the orthogonal Procrustes similarity ||X'Y||_* / (|X| |Y|), 1 for rotations of X.
 
     With X and Y scaled to norm 1 the squared distance after the best rotation is 2 - 2 times this
     (Ding et al. 2021).
     """
-    nuclear = _singular_values(found.s1[:, None] * found.cross * found.s2).sum()
-    return float(nuclear / np.sqrt(np.sum(found.s1**2) * np.sum(found.s2**2)))
+    nuclear = _singular_values(found.s1[:, None] * found.cross * found.s2).sum(axis=-1)
+    return nuclear / np.sqrt(np.sum(found.s1**2) * np.sum(found.s2**2))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from universality.corpora import load_tokenizer
 from universality.errors import InputError
-from universality.io import read_json, read_table, require
+from universality.io import read_table, require
 from universality.matching.agreement.agreement import (
     LayerAgreement,
     LogitGeometry,
@@ -29,7 +29,13 @@ from universality.matching.agreement.weights import (
     paired_cosines,
     weight_table,
 )
-from universality.matching.files import align_directories, find_saes, read_features
+from universality.matching.files import (
+    Directories,
+    align_directories,
+    find_saes,
+    hook_name,
+    read_features,
+)
 from universality.matching.tables import best_layers
 from universality.nulls import shift_offsets
 from universality.params.agreement import Agreement
@@ -38,16 +44,6 @@ from universality.randomness import generator
 from universality.saes.weights import read_weights
 from universality.stats import document_weights
 from universality.unembedding import read_unembedding, written_rows
-
-
-@dataclass(frozen=True)
-class Directories:
-    """Where a model, its SAEs and their features are, and which SAE seed is meant."""
-
-    features: Path
-    model: Path
-    saes: Path
-    seed: int
 
 
 class Model:
@@ -77,8 +73,7 @@ class Model:
 
     def hook(self, layer: int) -> str:
         """Return the hook of the SAE of `layer`."""
-        config = read_json(self.at.saes / self.path(layer).stem / "cfg.json")
-        return config["metadata"]["hook_name"]
+        return hook_name(self.at.saes / self.path(layer).stem)
 
     def weights(self, layer: int, alive: np.ndarray) -> Weights:
         """Return encoder and decoder of the features `alive` `(n_alive,)`."""

@@ -1,0 +1,289 @@
+"""Decoder rows of matched features: is the space of directions alike, feature by feature?
+
+Lan et al. 2024 (arXiv 2410.06981) compare the decoders of two SAEs on the rows of matched features.
+Here a sample is a pair of features, so the null exchanges partners.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from universality.errors import InputError
+from universality.io import read_table, require
+from universality.matching.files import SAE_ID
+from universality.matching.pairings import Pairing, Partners, by_nearest
+from universality.matching.tables import best_layers
+from universality.nulls import permutation_p
+from universality.params.similarity import Similarity
+from universality.progress import progress
+from universality.randomness import generator
+from universality.saes.weights import read_weights
+from universality.similarity.linear import compare
+from universality.similarity.null import (
+    Compared,
+    Reduced,
+    blocks,
+    compare_linear,
+    compare_related,
+    kernels,
+    linear_measures,
+    reduced,
+    related,
+    straight,
+)
+from universality.similarity.study import ENOUGH
+
+LINEAR = ("svcca", "svcca_k1_as_published", "cca_r2", "linear_cka")
+DISTANCES = ("linear_cka_unbiased", "rsa", "mutual_knn")
+
+
+@dataclass(frozen=True)
+class Decoders:
+    """The decoder rows of two SAEs, alive features only, in their first principal components."""
+
+    a: Reduced
+    """Scores `(d_sae, k)`, a row for each feature; rows of dead ones are not used."""
+    b: Reduced
+    alive_a: np.ndarray
+    """Features of A that may be drawn at random."""
+    alive_b: np.ndarray
+
+
+def compare_pairs(
+    decoders: Decoders,
+    pairs: Pairing,
+    settings: Similarity,
+    rng: np.random.Generator,
+    n_subsets: int = 0,
+    among: Pairing | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row per measure of the decoder rows of `pairs`.
+
+    `value` with its interval (jackknife over groups of pairs, as if features were independent),
+    `null` and `p` with partners exchanged and, from `n_subsets` draws, `random` and `random_p`: as
+    many pairs drawn from `among` or, without it, as many alive features of each side, which nothing
+    pairs. Measures of distances are of at most `n_distances` pairs. Too few pairs: one row with
+    `n_pairs` and no name of a measure.
+    """
+    n = min(len(pairs.a), settings.n_pairs)
+    counts = {"n_pairs": len(pairs.a)}
+    if n < settings.min_pairs + settings.n_groups:
+        return [counts | {"measure": "", "n": n, "few": True}]
+    chosen = rng.choice(len(pairs.a), n, replace=False)
+    near = chosen[: settings.n_distances]
+    measures = _linear(settings)
+    samples = blocks(n, 1, settings.n_permutations, rng)
+    few = blocks(len(near), 1, settings.n_permutations, rng)
+    one, other = (
+        Reduced(side.scores[rows], side.kept)
+        for side, rows in ((decoders.a, pairs.a[chosen]), (decoders.b, pairs.b[chosen]))
+    )
+    found = compare_linear({0: one}, other, samples, settings.n_groups, measures)[0]
+    sides = [
+        related(side.scores[: len(near)], few, settings.n_groups, settings.n_neighbours)
+        for side in (one, other)
+    ]
+    by_distance = compare_related(sides[0], sides[1], few)
+    found |= {name: by_distance[name] for name in DISTANCES}
+    drawn = [_drawn(decoders, n, among, settings, rng) for _ in range(n_subsets)]
+    return [
+        counts | _row(name, compared, drawn, one, other, len(near) if name in DISTANCES else n)
+        for name, compared in found.items()
+    ]
+
+
+def _linear(settings: Similarity) -> dict[str, Any]:
+    measures = linear_measures(settings.ridge, settings.variance_share)
+    return {name: measures[name] for name in LINEAR}
+
+
+def _row(
+    name: str,
+    compared: Compared,
+    drawn: list[dict[str, float]],
+    one: Reduced,
+    other: Reduced,
+    n: int,
+) -> dict[str, Any]:
+    d_a, d_b = one.scores.shape[1], other.scores.shape[1]
+    row = {
+        "measure": name,
+        **asdict(compared),
+        "n": n,
+        "d_a": d_a,
+        "d_b": d_b,
+        "kept_a": one.kept,
+        "kept_b": other.kept,
+        "few": name in LINEAR and n < ENOUGH * (d_a + d_b),
+    }
+    if drawn:
+        chance = np.array([values[name] for values in drawn])
+        row |= {"random": float(chance.mean()), "random_p": permutation_p(compared.value, chance)}
+    return row
+
+
+def _drawn(
+    decoders: Decoders,
+    n: int,
+    among: Pairing | None,
+    settings: Similarity,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    if among is None:
+        a, b = (
+            rng.choice(alive, min(n, len(alive)), replace=False)
+            for alive in (decoders.alive_a, decoders.alive_b)
+        )
+        a, b = a[: len(b)], b[: len(a)]
+    else:
+        rows = rng.choice(len(among.a), min(n, len(among.a)), replace=False)
+        a, b = among.a[rows], among.b[rows]
+    one, other = decoders.a.scores[a], decoders.b.scores[b]
+    link = compare(one, other)
+    near = [kernels(x[: settings.n_distances], settings.n_neighbours) for x in (one, other)]
+    return straight(near[0], near[1]) | {
+        name: float(measure(link)) for name, measure in _linear(settings).items()
+    }
+
+
+def with_q(rows: list[dict[str, Any]], family: list[str]) -> pd.DataFrame:
+    """Return the rows as a table with `q` of `p`, over the rows of one measure and `family`."""
+    table = pd.DataFrame(rows)
+    known = table["measure"] != ""
+    if known.any():
+        groups = table[known].groupby(["measure", *family])
+        table.loc[known, "q"] = groups["p"].transform(false_discovery_control)
+    return table
+
+
+def read_decoders(
+    directory: Path, saes: tuple[Path, Path], seeds: tuple[int, int], n_directions: int
+) -> dict[tuple[int, int], Decoders]:
+    """Return the decoders of every pair of layers that the matching study's `directory` holds.
+
+    `saes` are the directories of both models' SAEs. The principal components are those of the
+    alive features' rows.
+    """
+    alive = [
+        {layer: part.loc[part["alive"], name].unique() for layer, part in _by(table, [key])}
+        for table, key, name in (
+            (read_table(directory / "features.parquet"), "layer_a", "feature_a"),
+            (read_table(directory / "backward.parquet"), "layer_b", "feature_b"),
+        )
+    ]
+    sides = [
+        {
+            layer: projected(read_weights(sae_of(folder, layer, seed)).decoder, kept, n_directions)
+            for layer, kept in layers.items()
+        }
+        for folder, seed, layers in zip(saes, seeds, alive, strict=True)
+    ]
+    return {
+        (a, b): Decoders(sides[0][a], sides[1][b], np.sort(alive[0][a]), np.sort(alive[1][b]))
+        for a in sides[0]
+        for b in sides[1]
+    }
+
+
+def _by(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yield the values of `keys`, one or several, with the rows that have them."""
+    values: Any
+    for values, part in table.groupby(keys):
+        yield (tuple(values) if len(keys) > 1 else values[0]), part
+
+
+def sae_of(folder: Path, layer: int, seed: int) -> Path:
+    """Return the directory of the SAE of a layer and seed in a model's `folder`."""
+    found = [
+        path
+        for path in sorted(require(folder).iterdir())
+        if (match := SAE_ID.fullmatch(path.name))
+        and (int(match[1]), int(match[3])) == (layer, seed)
+    ]
+    if len(found) != 1:
+        raise InputError(
+            f"{folder}: {len(found)} SAEs of layer {layer} and seed {seed}, expected 1"
+        )
+    return found[0]
+
+
+def projected(rows: np.ndarray, alive: np.ndarray, n_directions: int) -> Reduced:
+    """Reduce rows `(d_sae, d)` to principal components of the `alive` ones; 0 for the others."""
+    found = reduced(rows[alive], n_directions)
+    scores = np.zeros((len(rows), found.scores.shape[1]))
+    scores[alive] = found.scores
+    return Reduced(scores, found.kept)
+
+
+def matched_pairs(directory: Path) -> dict[tuple[str, int, int], Pairing]:
+    """Return every pairing of every pair of layers: (name, layer of A, layer of B) -> pairs.
+
+    Those of nearest partners are known for all layers; `pairs.parquet` has the others, filters and
+    concepts.
+    """
+    layers = ["layer_a", "layer_b"]
+    back = dict(_by(read_table(directory / "backward.parquet"), layers))
+    found: dict[tuple[str, int, int], Pairing] = {}
+    for (layer_a, layer_b), part in _by(read_table(directory / "features.parquet"), layers):
+        forward, backward = (
+            Partners(side["partner"].to_numpy(), side["r"].to_numpy())
+            for side in (part, back[layer_a, layer_b])
+        )
+        for name, pairs in by_nearest(forward, backward).items():
+            found[name, layer_a, layer_b] = pairs
+    for keys, part in _by(read_table(directory / "pairs.parquet"), ["pairing", *layers]):
+        a, b = (part[f"feature_{side}"].to_numpy() for side in "ab")
+        found[keys] = Pairing(a, b, np.full(len(a), np.nan))
+    return found
+
+
+def decoder_tables(
+    key: str,
+    directory: Path,
+    saes: tuple[Path, Path],
+    seeds: tuple[int, int],
+    settings: Similarity,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of one pair of models.
+
+    decoders: mutual partners in every pair of layers, and every other pairing and filter where A's
+    layer meets its best layer of B (`best`), there with random features as second null. concepts:
+    partners of which both are of a concept, with random partners as second null, at the best of
+    these layers. `q` is over the map, over the layers, and over the concepts.
+    """
+    found = matched_pairs(directory)
+    decoders = read_decoders(directory, saes, seeds, settings.n_directions)
+    best = best_layers(read_table(directory / "headline.parquet"))
+    chosen = list(zip(best["layer_a"].astype(int), best["layer_b"].astype(int), strict=True))
+    top = chosen[int(best["median_r"].to_numpy().argmax())]
+    maps, ways, concepts = [], [], []
+    for (name, *layers), pairs in progress(list(found.items()), desc=key):
+        where = (layers[0], layers[1])
+        rng = generator(settings.seed, "decoders", key, name, *map(str, where))
+        of = {"layer_a": where[0], "layer_b": where[1]}
+        if name.startswith("concept_"):
+            if where == top:
+                partners = found["a_to_b", *where]
+                rows = compare_pairs(
+                    decoders[where], pairs, settings, rng, settings.n_subsets, partners
+                )
+                concept = {"concept": name.removeprefix("concept_")}
+                concepts += [of | concept | row for row in rows]
+        elif name == "mutual" or where in chosen:
+            is_best = where in chosen
+            subsets = settings.n_subsets if is_best else 0
+            rows = compare_pairs(decoders[where], pairs, settings, rng, subsets)
+            part = [of | {"pairing": name, "best": is_best} | row for row in rows]
+            maps += part if name == "mutual" else []
+            ways += [] if name == "mutual" else part
+    return {
+        "decoders": pd.concat(
+            [with_q(maps, ["pairing"]), with_q(ways, ["pairing"])], ignore_index=True
+        ),
+        "concepts": with_q(concepts, []),
+    }
