@@ -53,6 +53,8 @@ STAGES = {
     "match-progress": "Match the SAEs of two models along their training.",
     "match-agreement": "Compare matched features by what they write, and SAEs by their weights.",
     "match-cards": "Show matched features side by side, and which is the more general.",
+    "identify-layers": "Find which layers of LM seeds are alike, by every measure.",
+    "stitch-models": "Put activations of one model into another.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -64,6 +66,7 @@ STAGES = {
     "plot-matching": "Draw the figures of the matching study.",
     "plot-conditions": "Draw the figures about when features are shared.",
     "plot-agreement": "Draw the figures of agreement beyond activation correlation.",
+    "plot-layers": "Draw the figures about whole layers: which is which, and stitching.",
     "plot-cards": "Draw cards of matched features and their asymmetry.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
