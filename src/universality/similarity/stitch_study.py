@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from universality.corpora import Tokens, load_tokenizer, load_tokens
+from universality.corpora import load_tokenizer, load_tokens
 from universality.errors import InputError
 from universality.features import hook_rows, position_table
 from universality.matching.files import shared_positions
@@ -35,7 +34,7 @@ class Reading:
 
 
 class Reader:
-    """A language model on the two texts: `train`, of the fit, and `validation`, of the judgement."""
+    """A language model on the texts of the fit (`train`) and of the judgement (`validation`)."""
 
     def __init__(self, model: Path, corpus: Path, max_tokens: int, section: Stitching) -> None:
         """Load the model and tokenize the texts."""
