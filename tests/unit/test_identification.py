@@ -155,13 +155,12 @@ layer_identification:
 
 
 def test_stage(small, tiny_corpus, tmp_path):
-    from conftest import TEXTS
-    from universality.corpora import write_corpus
+    from universality.corpora import read_corpus, write_corpus
     from universality.models import save_tokenizer
 
-    save_tokenizer(train_tokenizer(TEXTS, small.vocab_size), tmp_path / "tokenizer")
-    texts = [f"{text} {index}" for index, text in enumerate(TEXTS * 4)]
-    write_corpus(tmp_path / "corpus", {"train": texts, "validation": texts[:10]}, {"kind": "test"})
+    _, texts = read_corpus(tiny_corpus, "train")
+    save_tokenizer(train_tokenizer(texts, small.vocab_size), tmp_path / "tokenizer")
+    write_corpus(tmp_path / "corpus", {"train": texts, "validation": texts[:9]}, {"kind": "test"})
     path, out = tmp_path / "params.yaml", tmp_path / "out"
 
     def run(n: int) -> None:

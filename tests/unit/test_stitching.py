@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from conftest import TEXTS
+from universality.corpora import read_corpus
 from universality.errors import InputError
 from universality.io import read_table
 from universality.models import load_bridge, new_model, save_model, train_tokenizer
@@ -70,11 +70,12 @@ def test_bad_samples_are_errors(rng):
 
 
 @pytest.fixture(scope="module")
-def models(small, tmp_path_factory) -> dict[str, Path]:
+def models(small, tiny_corpus, tmp_path_factory) -> dict[str, Path]:
     """Two models of different seeds and one of another tokenizer, weights enlarged to matter."""
     folder, found = tmp_path_factory.mktemp("stitched"), {}
+    _, texts = read_corpus(tiny_corpus, "validation")
     for name, seed, vocab_size in (("a", 0, 300), ("b", 1, 300), ("other", 2, 270)):
-        tokenizer = train_tokenizer(TEXTS, vocab_size)
+        tokenizer = train_tokenizer(texts, vocab_size)
         model = new_model(small.model_copy(update={"vocab_size": 300}), seed)
         with torch.no_grad():
             for key, weight in model.named_parameters():

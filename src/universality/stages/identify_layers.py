@@ -33,18 +33,22 @@ def command(
     small = section.models.in_place(load_section(params, SmallModel, "small_model"))
 
     import pandas as pd
+    from threadpoolctl import threadpool_limits
 
     from universality.io import atomic_directory, write_table
 
     models, layers = [], {(kind, site): [] for kind in KINDS for site in SITES}
-    for row, found in _language_models(corpus, tokenizer, small, section):
-        models.append(row)
-        for site in SITES:
-            layers[row["kind"], site].append(found[site])
     accuracies, choices = [], []
-    for (kind, site), of_models in layers.items():
-        for table, rows in zip(_identify(of_models, section), (accuracies, choices), strict=True):
-            rows.append(table.assign(kind=kind, site=site))
+    # Matrices this small take several times as long when two threads share them.
+    with threadpool_limits(1):
+        for row, found in _language_models(corpus, tokenizer, small, section):
+            models.append(row)
+            for site in SITES:
+                layers[row["kind"], site].append(found[site])
+        for (kind, site), of_models in layers.items():
+            accuracy, chosen = _identify(of_models, section)
+            accuracies.append(accuracy.assign(kind=kind, site=site))
+            choices.append(chosen.assign(kind=kind, site=site))
     with atomic_directory(out) as folder:
         write_table(folder / "models.parquet", pd.DataFrame(models))
         write_table(folder / "accuracy.parquet", _with_null(pd.concat(accuracies)))
@@ -65,7 +69,6 @@ def _language_models(
     from universality.models import document_losses, load_bridge, new_model, save_model, train
     from universality.progress import progress
     from universality.randomness import generator
-    from universality.threads import one_thread
 
     encoder = Tokenizer.from_file(str(require(tokenizer / "tokenizer.json")))
     if encoder.get_vocab_size() > small.vocab_size:
@@ -92,8 +95,7 @@ def _language_models(
         model = new_model(small, seed)
         for kind in reversed(KINDS):
             if kind == "trained":
-                with one_thread():
-                    train(model, tokens["train"], validation.first(2000), small, seed)
+                train(model, tokens["train"], validation.first(2000), small, seed)
             with TemporaryDirectory() as folder:
                 save_model(model, encoder, Path(folder) / "model")
                 bridge = load_bridge(Path(folder) / "model")
