@@ -35,6 +35,9 @@ def command(
     import pandas as pd
     from threadpoolctl import threadpool_limits
 
+    # A limit of threads holds for libraries that are loaded already.
+    import universality.models
+    import universality.similarity.identification  # noqa: F401
     from universality.io import atomic_directory, write_table
 
     models, layers = [], {(kind, site): [] for kind in KINDS for site in SITES}

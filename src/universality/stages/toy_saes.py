@@ -1,5 +1,7 @@
 """`universality toy-saes`: do SAEs find features that are known?"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,9 +39,8 @@ def command(
 
     from universality.io import atomic_directory, write_table
     from universality.saes.study.toy import summarise
-    from universality.threads import one_thread
 
-    with one_thread():
+    with _one_thread():
         rows, agreements = _study(section, training)
     saes = pd.DataFrame(rows)
     first = [*KEYS, "seed"]
@@ -48,6 +49,22 @@ def command(
         write_table(folder / "saes.parquet", saes)
         write_table(folder / "summary.parquet", summarise(saes, KEYS))
         write_table(folder / "agreement.parquet", pd.DataFrame(agreements))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: matrices this small take ten times as long when two share them."""
+    import numba
+    import torch
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
 
 
 def _study(section: Toy, training: SaeTraining) -> tuple[list[dict[str, Any]], ...]:
