@@ -105,7 +105,7 @@ def test_a_model_stitched_into_itself_is_unchanged_and_shuffled_is_not(models, t
     tables, _ = _stitched(models, tiny_corpus, "a", "a")
     stitches = tables["stitches"].set_index(["source", "layer_a", "layer_b"])
     layers = tables["layers"].set_index("layer_b")
-    assert (layers["n_replaced"] == layers["n_judged"]).all()
+    assert layers["n_replaced"].to_list() == layers["n_judged"].to_list()
     for layer in range(2):
         own, clean = stitches.loc[("a", layer, layer)], layers.loc[layer, "ce_clean"]
         assert own["ce"] == pytest.approx(clean, abs=1e-4)
@@ -131,12 +131,10 @@ def test_hooks_are_gone_after_stitching(models, tiny_corpus):
 def test_only_shared_positions_are_replaced_where_tokenizers_differ(models, tiny_corpus):
     tables, model = _stitched(models, tiny_corpus, "other", "a")
     layers = tables["layers"]
-    assert (layers["n_replaced"] < layers["n_judged"]).all()
+    assert 0 < layers["n_replaced"].iloc[0] < layers["n_judged"].iloc[0]
     reader = stitch_study.Reader(models["other"], tiny_corpus, 64, SECTION)
-    ends = {
-        (row.document, row.end)
-        for row in reader.read("validation").positions.itertuples(index=False)
-    }
+    positions = reader.read("validation").positions
+    ends = set(zip(positions["document"], positions["end"], strict=True))
     tokens = model.tokens
     mine = zip(tokens.documents[model.documents], tokens.end[model.place], strict=True)
     expected = len({key for key in mine if key in ends})

@@ -60,6 +60,14 @@ class LayerIdentification(Section):
     n_neighbours: Annotated[int, Field(ge=1, description="of a sample, for mutual neighbours")]
     seed: Annotated[int, Field(ge=0, description="of the draw of positions")]
 
+    @model_validator(mode="after")
+    def _possible(self) -> "LayerIdentification":
+        if self.n_compared > self.n_positions:
+            raise ValueError(f"n_compared is {self.n_compared}, above n_positions")
+        if self.n_neighbours >= self.n_compared:
+            raise ValueError(f"n_neighbours is {self.n_neighbours}, expected below n_compared")
+        return self
+
 
 class StitchedPair(Section):
     """Two LMs, of which the first's activations are put into the second."""

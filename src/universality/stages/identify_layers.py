@@ -14,6 +14,9 @@ from universality.params.models import SmallModel
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import torch
+
+    from universality.corpora import Tokens
 
 SITES = {"resid_post": "blocks.{}.hook_resid_post", "mlp_out": "blocks.{}.hook_mlp_out"}
 KINDS = ("trained", "untrained")
@@ -35,19 +38,17 @@ def command(
     import pandas as pd
     from threadpoolctl import threadpool_limits
 
-    # A limit of threads holds for libraries that are loaded already.
-    import universality.models
-    import universality.similarity.identification  # noqa: F401
+    import universality.similarity.identification  # noqa: F401  a limit holds for what is loaded
     from universality.io import atomic_directory, write_table
 
-    models, layers = [], {(kind, site): [] for kind in KINDS for site in SITES}
-    accuracies, choices = [], []
-    # Matrices this small take several times as long when two threads share them.
+    models, accuracies, choices = [], [], []
+    layers = {(kind, site): [] for kind in KINDS for site in SITES}
+    for row, found in _language_models(corpus, tokenizer, small, section):
+        models.append(row)
+        for site in SITES:
+            layers[row["kind"], site].append(found[site])
+    # Matrices this small take many times as long when two threads share them.
     with threadpool_limits(1):
-        for row, found in _language_models(corpus, tokenizer, small, section):
-            models.append(row)
-            for site in SITES:
-                layers[row["kind"], site].append(found[site])
         for (kind, site), of_models in layers.items():
             accuracy, chosen = _identify(of_models, section)
             accuracies.append(accuracy.assign(kind=kind, site=site))
@@ -62,61 +63,91 @@ def _language_models(
     corpus: Path, tokenizer: Path, small: SmallModel, section: LayerIdentification
 ) -> "Iterator[tuple[dict[str, Any], dict[str, list[np.ndarray]]]]":
     """Yield every LM, before and after training: its row, and site -> layers `(n, d)`."""
-    import numpy as np
     from tokenizers import Tokenizer
 
     from universality.corpora import read_corpus, tokenize
     from universality.errors import InputError
-    from universality.features import hook_rows
     from universality.io import require
-    from universality.models import document_losses, load_bridge, new_model, save_model, train
-    from universality.progress import progress
-    from universality.randomness import generator
+    from universality.models import new_model
 
     encoder = Tokenizer.from_file(str(require(tokenizer / "tokenizer.json")))
-    if encoder.get_vocab_size() > small.vocab_size:
-        raise InputError(
-            f"{tokenizer}: {encoder.get_vocab_size()} tokens; small_model.vocab_size is "
-            f"{small.vocab_size}"
-        )
     tokens = {}
     for split, n in (("train", None), ("validation", section.n_documents)):
         documents, texts = read_corpus(corpus, split, n)
         tokens[split] = tokenize(texts, documents, encoder, 0, small.context)
-    validation = tokens["validation"]
-    n_rows = int((~validation.special).sum())
+    n_rows = int((~tokens["validation"].special).sum())
     least = 5 * 2 * small.d_model + 1
     if not least <= section.n_positions <= n_rows:
         raise InputError(
             f"layer_identification.n_positions is {section.n_positions}, expected {least} (more "
-            f"than 5 (d1 + d2)) to {n_rows} (what {validation.n_documents} documents have)"
+            f"than 5 (d1 + d2)) to {n_rows} (what {section.n_documents} documents have)"
         )
+    models = {seed: new_model(small, seed) for seed in section.models.seeds}
+    for kind in reversed(KINDS):
+        if kind == "trained":
+            _train_all(models, tokens, small)
+        for seed, model in models.items():
+            row, found = _read(model, encoder, tokens["validation"], section)
+            n_tokens = small.n_tokens if kind == "trained" else 0
+            sizes = {"n_layers": small.n_layers, "d": small.d_model}
+            yield {"seed": seed, "kind": kind, "n_tokens": n_tokens} | sizes | row, found
+
+
+def _train_all(
+    models: "dict[int, torch.nn.Module]", tokens: "dict[str, Tokens]", small: SmallModel
+) -> None:
+    """Train all LMs in place, one thread each, as many at a time as there are threads."""
+    from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
+
+    import torch
+
+    from universality.models import train
+    from universality.progress import progress
+
+    judged = tokens["validation"].first(2000)
+    jobs = {
+        seed: partial(train, model, tokens["train"], judged, small, seed)
+        for seed, model in models.items()
+    }
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(n_threads) as pool:
+            running = [pool.submit(job) for job in jobs.values()]
+            for one in progress(running, desc="language models"):
+                one.result()
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _read(
+    model: "torch.nn.Module", encoder: Any, validation: "Tokens", section: LayerIdentification
+) -> "tuple[dict[str, float], dict[str, list[np.ndarray]]]":
+    """Return the loss of an LM, and site -> its layers at the drawn positions, `(n, d)`."""
+    import numpy as np
+
+    from universality.features import hook_rows
+    from universality.models import document_losses, load_bridge, save_model
+    from universality.randomness import generator
+
+    with TemporaryDirectory() as folder:
+        save_model(model, encoder, Path(folder) / "model")
+        bridge = load_bridge(Path(folder) / "model")
+    hooks = {
+        site: [hook.format(layer) for layer in range(bridge.cfg.n_layers)]
+        for site, hook in SITES.items()
+    }
+    every = [hook for of_site in hooks.values() for hook in of_site]
+    found = hook_rows(bridge, validation, every, section.batch_tokens)
     rng = generator(section.seed, "identify_layers", "positions")
-    chosen = np.sort(rng.choice(n_rows, section.n_positions, replace=False))
-    hooks = [hook.format(i) for hook in SITES.values() for i in range(small.n_layers)]
-    for seed in progress(section.models.seeds, desc="language models"):
-        model = new_model(small, seed)
-        for kind in reversed(KINDS):
-            if kind == "trained":
-                train(model, tokens["train"], validation.first(2000), small, seed)
-            with TemporaryDirectory() as folder:
-                save_model(model, encoder, Path(folder) / "model")
-                bridge = load_bridge(Path(folder) / "model")
-            found = hook_rows(bridge, validation, hooks, section.batch_tokens).activations
-            losses, counts = document_losses(bridge, validation, section.batch_tokens)
-            row = {
-                "seed": seed, "kind": kind, "cross_entropy": losses.sum() / counts.sum(),
-                "n_tokens": small.n_tokens if kind == "trained" else 0,
-                "n_layers": small.n_layers, "d": small.d_model, "n_positions": len(chosen),
-                "n_compared": section.n_compared,
-            }  # fmt: skip
-            yield (
-                row,
-                {
-                    site: [found[hook.format(i)].numpy()[chosen] for i in range(small.n_layers)]
-                    for site, hook in SITES.items()
-                },
-            )
+    rows = np.sort(rng.choice(len(found.place), section.n_positions, replace=False))
+    losses, counts = document_losses(bridge, validation, section.batch_tokens)
+    sizes = {"n_positions": section.n_positions, "n_compared": section.n_compared}
+    return {"cross_entropy": losses.sum() / counts.sum(), **sizes}, {
+        site: [found.activations[hook][rows].numpy() for hook in of_site]
+        for site, of_site in hooks.items()
+    }
 
 
 def _identify(
@@ -130,8 +161,7 @@ def _identify(
     from universality.similarity import identification as study
 
     rng = generator(section.seed, "identify_layers", "compared")
-    n = len(models[0][0])
-    few = np.sort(rng.choice(n, min(n, section.n_compared), replace=False))
+    few = np.sort(rng.choice(section.n_positions, section.n_compared, replace=False))
     scores = study.linear_scores(models, section.svcca_share, section.cca_ridge)
     compared = [[layer[few] for layer in layers] for layers in models]
     scores |= study.sample_scores(compared, section.bandwidths, section.n_neighbours)
