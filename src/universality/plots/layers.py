@@ -75,7 +75,7 @@ def identification(accuracy: pd.DataFrame, models: pd.DataFrame) -> Figure:
         axes.set(xlim=(-0.02, 1.03), xlabel="layers of A whose likest layer of B is the same")
         axes.set_title(title)
     all_axes[0].set_yticks(y, [_name(measure) for measure in measures], fontsize=7.5)
-    all_axes[0].invert_yaxis()
+    all_axes[0].set_ylim(len(measures) - 0.4, -0.6)
     legend_below(figure, all_axes, 2)
     figure.suptitle(_about(models), fontsize=8.5)
     return figure
@@ -153,19 +153,17 @@ def stitch_maps(tables: Tables) -> Figure:
             f"{int(first['n_judged'])} tokens, {int(first['n_documents'])} documents",
             fontsize=8,
         )
-    figure.colorbar(
-        images[0], ax=all_axes, label="cross-entropy recovered (0: mean ablation)", shrink=0.6
-    )
+    figure.colorbar(images[0], ax=all_axes, label="CE recovered (0: mean ablation)", shrink=0.7)
     figure.suptitle(
-        "Residual stream of A put into B by an affine map; untrained and shuffled: the best layer "
-        "of an untrained LM, and that of A fitted to shuffled positions",
+        "Residual stream of A put into B by an affine map\nuntrained: best layer of an untrained "
+        "LM\nshuffled: best layer of A, fitted to shuffled positions",
         fontsize=8.5,
     )
     return figure
 
 
 _LOSSES = {
-    "ce": ("stitched, best layer of A", COLORS[0], MARKERS[0]),
+    "ce": ("stitched, layer of A with the best fit", COLORS[0], MARKERS[0]),
     "ce_control": ("stitched, untrained LM in the place of A", NULL_COLOR, MARKERS[1]),
     "ce_shuffled": ("null: A's positions shuffled for the fit", COLORS[3], MARKERS[6]),
     "ce_mean": ("mean ablation", COLORS[6], MARKERS[2]),

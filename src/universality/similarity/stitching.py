@@ -1,9 +1,9 @@
 """Affine maps from the activations of one model to those of another, by least squares.
 
 Model stitching (Lenc & Vedaldi 2015; Bansal et al. 2021): replace the activations of B's layer by
-a map of A's, and see what B's loss becomes. The map here is the closed form of what they train,
-with the squared error of the activations as its loss in place of B's own: it knows nothing of
-what B does with them, so the loss after the stitch is an upper bound of what a trained one gives.
+a map of A's, and see what B's loss becomes. They train the map by B's loss; here it is the closed
+form that minimises the squared error of the activations, which knows nothing of what B does with
+them: on the text of the fit, a trained map can only do better.
 """
 
 from collections.abc import Iterable
