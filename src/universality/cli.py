@@ -56,6 +56,8 @@ STAGES = {
     "compare-spaces": "Compare the spaces of two models: CCA and its relatives.",
     "compare-decoders": "Compare the decoders of two models on matched features.",
     "svcca-audit": "Recompute what the published SVCCA measures.",
+    "identify-layers": "Find which layers of LM seeds are alike, by every measure.",
+    "stitch-models": "Put activations of one model into another.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -67,6 +69,7 @@ STAGES = {
     "plot-matching": "Draw the figures of the matching study.",
     "plot-conditions": "Draw the figures about when features are shared.",
     "plot-agreement": "Draw the figures of agreement beyond activation correlation.",
+    "plot-layers": "Draw the figures about whole layers: which is which, and stitching.",
     "plot-cards": "Draw cards of matched features and their asymmetry.",
     "plot-similarity": "Draw the figures about the spaces of two models.",
 }

@@ -16,6 +16,7 @@ from universality.params.conditions import MatchedGrid, MatchGrids, MatchProgres
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
 from universality.params.glosses import GlossCorpus
+from universality.params.layers import LayerIdentification, StitchedPair, Stitching
 from universality.params.matching import Matching, Pair
 from universality.params.models import (
     GgufModel,
@@ -87,6 +88,9 @@ class Params(Section):
     compared_pairs: dict[Id, ComparedPair]
     similarity: Similarity
     svcca_audit: Audit
+    layer_identification: LayerIdentification
+    stitched_pairs: dict[Id, StitchedPair]
+    stitching: Stitching
 
 
 def load_params(path: Path) -> Params:
@@ -195,6 +199,10 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
     for lm in (params.match_progress.a, params.match_progress.b):
         yield "match_progress", lm.trained, list(params.trained_models)
         yield "match_progress", lm.untrained, list(params.untrained_models)
+    for name, pair in params.stitched_pairs.items():
+        yield f"stitched_pairs.{name}", pair.a, models
+        yield f"stitched_pairs.{name}", pair.b, models
+        yield f"stitched_pairs.{name}", pair.control, list(params.untrained_models)
 
 
 def _listed(known: Iterable[object]) -> str:

@@ -33,15 +33,17 @@ def rbf_cka(x: np.ndarray, y: np.ndarray, bandwidth: float = 1.0, unbiased: bool
 
     sigma is `bandwidth` times the median distance of each side's samples. Holds `(n, n)` matrices.
     """
-    kernels = []
-    for side in (x, y):
-        square = squared_distances(side)
-        off_diagonal = square[~np.eye(len(square), dtype=bool)]
-        scale = bandwidth**2 * np.median(off_diagonal)
-        if not scale > 0:
-            raise ValueError("most samples are equal: there is no bandwidth")
-        kernels.append(np.exp(-square / (2 * scale)))
-    return kernel_cka(*kernels, unbiased=unbiased)
+    return kernel_cka(rbf_kernel(x, bandwidth), rbf_kernel(y, bandwidth), unbiased=unbiased)
+
+
+def rbf_kernel(x: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Return exp(-|x_i - x_j|^2 / (2 sigma^2)) of `(n, d)`, `(n, n)`; sigma as in `rbf_cka`."""
+    square = squared_distances(x)
+    off_diagonal = square[~np.eye(len(square), dtype=bool)]
+    scale = bandwidth**2 * np.median(off_diagonal)
+    if not scale > 0:
+        raise ValueError("most samples are equal: there is no bandwidth")
+    return np.exp(-square / (2 * scale))
 
 
 def kernel_cka(k: np.ndarray, l: np.ndarray, unbiased: bool = True) -> float:  # noqa: E741

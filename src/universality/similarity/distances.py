@@ -84,10 +84,15 @@ def mutual_knn(a: np.ndarray, b: np.ndarray, k: int = 10) -> float:
     From distances `(n, n)`; Huh et al. 2024 (Platonic Representation Hypothesis). Independent
     representations share k / (n - 1).
     """
-    one, other = (np.zeros(a.shape, dtype=bool) for _ in range(2))
-    for members, distances in ((one, a), (other, b)):
-        np.put_along_axis(members, neighbours(distances, k), True, axis=1)
+    one, other = (neighbourhoods(distances, k) for distances in (a, b))
     return float((one & other).sum(axis=1).mean() / k)
+
+
+def neighbourhoods(distances: np.ndarray, k: int) -> np.ndarray:
+    """Return whether sample j is among the `k` nearest others of sample i, `(n, n)`."""
+    members = np.zeros(distances.shape, dtype=bool)
+    np.put_along_axis(members, neighbours(distances, k), True, axis=1)
+    return members
 
 
 def knn_consistency(distances: np.ndarray, labels: np.ndarray, k: int = 10) -> float:
