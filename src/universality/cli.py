@@ -53,6 +53,7 @@ STAGES = {
     "match-progress": "Match the SAEs of two models along their training.",
     "match-agreement": "Compare matched features by what they write, and SAEs by their weights.",
     "match-cards": "Show matched features side by side, and which is the more general.",
+    "feature-maps": "Map and cluster the features of a pair; test words for circles.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -65,6 +66,7 @@ STAGES = {
     "plot-conditions": "Draw the figures about when features are shared.",
     "plot-agreement": "Draw the figures of agreement beyond activation correlation.",
     "plot-cards": "Draw cards of matched features and their asymmetry.",
+    "plot-maps": "Draw maps and clusters of features, and words on circles.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
 

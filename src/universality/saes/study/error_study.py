@@ -10,6 +10,7 @@ from universality.corpora import Tokens
 from universality.params.token_error import SaeErrors
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
+from universality.geometry.maps import umap_map
 from universality.saes.study import neighbourhoods, remedies, removal, scales, token_error
 from universality.saes.study.splicing import (
     Intervals,
@@ -267,7 +268,7 @@ def activation_map(
     n = len(model.place)
     chosen = generator(params.seed, hook, "map").choice(n, min(n, params.umap_tokens), False)
     chosen = np.sort(chosen)
-    x, y = neighbourhoods.umap_map(
+    x, y = umap_map(
         model.activations[hook][chosen], params.umap_neighbours, params.umap_min_dist,
         derive_seed(params.seed, hook, "umap") % 2**32,
     ).T  # fmt: skip
