@@ -25,11 +25,10 @@ def hdbscan(x: np.ndarray, min_size: int) -> np.ndarray:
     return by_size(HDBSCAN(min_cluster_size=min_size, copy=True).fit(x).labels_)
 
 
-def cosine_graph(rows: np.ndarray, k: int, least: float, min_size: int) -> np.ndarray:
-    """Return the connected component of each of `rows` `(n, d)`; those below `min_size` are NOISE.
+def nearest_cosines(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `k` other rows of largest cosine to each of `rows` `(n, d)`, and the cosines.
 
-    A row is linked with those of its `k` nearest whose cosine is `least` or more, in either
-    direction, as Engels et al. 2024 do for Mistral 7B.
+    Both `(n, k)`, in no order.
     """
     unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     n = len(rows)
@@ -41,10 +40,20 @@ def cosine_graph(rows: np.ndarray, k: int, least: float, min_size: int) -> np.nd
         cosine[block - first, block] = -np.inf
         nearest[block] = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
         near[block] = np.take_along_axis(cosine, nearest[block], axis=1)
-    source = np.repeat(np.arange(n), k)
-    target = nearest.ravel()
-    linked = near.ravel() >= least
-    graph = sp.csr_matrix((np.ones(linked.sum()), (source[linked], target[linked])), shape=(n, n))
+    return nearest, near
+
+
+def cosine_graph(rows: np.ndarray, k: int, least: float, min_size: int) -> np.ndarray:
+    """Return the connected component of each of `rows` `(n, d)`; those below `min_size` are NOISE.
+
+    A row is linked with those of its `k` nearest whose cosine is `least` or more, in either
+    direction, as Engels et al. 2024 do for Mistral 7B.
+    """
+    nearest, near = nearest_cosines(rows, k)
+    n = len(rows)
+    linked = (near >= least).ravel()
+    source, target = np.repeat(np.arange(n), nearest.shape[1])[linked], nearest.ravel()[linked]
+    graph = sp.csr_matrix((np.ones(len(source)), (source, target)), shape=(n, n))
     labels = sp.csgraph.connected_components(graph, directed=False)[1]
     sizes = np.bincount(labels)
     return by_size(np.where(sizes[labels] >= min_size, labels, NOISE))

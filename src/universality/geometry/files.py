@@ -30,7 +30,7 @@ class Words:
     features: Sparse
     """Rows sentence by sentence, `(s * k, d_sae)`."""
     n_tokens: np.ndarray
-    """Tokens of each word after a space, `(k,)`."""
+    """Tokens of each word behind the first beginning, `(k,)`."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ def read_words(
     last = np.searchsorted(rows.place, tokens.bounds[1:] - 1)
     x = rows.activations[hook][last]
     k = len(cycle.words)
-    lengths = [len(tokenizer.encode(f" {word}", add_special_tokens=False)) for word in cycle.words]
+    start = len(tokenizer.encode(cycle.beginnings[0], add_special_tokens=False).ids)
     return Words(
         x.numpy().astype(np.float64).reshape(-1, k, x.shape[1]),
         encode(sae, x).features,
-        np.array(lengths),
+        tokens.lengths[:k] - 1 - start,
     )
 
 

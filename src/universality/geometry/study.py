@@ -45,14 +45,14 @@ def study(
     places = np.stack(
         [np.searchsorted(one.chosen, pairs[:, i]) for i, one in enumerate(sides)], axis=1
     )
-    graphs = [_graph(one.side, settings) for one in sides]
+    graphs = [_graph(key, one.name, one.side, settings) for one in sides]
     found = _clustered(key, sides, places, graphs, inputs.tokens, settings)
     return found | {
         "spectrum": pd.concat([_spectra(key, one, settings) for one in sides], ignore_index=True),
         "shapes": pd.concat(
             [
-                _shapes(key, one, labels, inputs.tokens, settings)
-                for one, labels in zip(sides, graphs, strict=True)
+                _shapes(key, one, graph.labels, inputs.tokens, settings)
+                for one, graph in zip(sides, graphs, strict=True)
             ],
             ignore_index=True,
         ),
@@ -97,16 +97,49 @@ def _named(features: Any, token: np.ndarray, n_top: int) -> np.ndarray:
     return tops[np.arange(len(tops)), counts.argmax(axis=1)]
 
 
-def _graph(side: Side, settings: Maps) -> np.ndarray:
-    """Return the clusters of the decoder-cosine graph, of all alive features."""
-    return clusters.cosine_graph(
-        side.decoder[side.alive], settings.graph_neighbours, settings.graph_cosine,
-        settings.min_cluster_size,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Graph:
+    """The decoder-cosine graph of all alive features of one side."""
+
+    labels: np.ndarray
+    """Cluster of each alive feature, or NOISE."""
+    row: dict[str, float]
+    """The least cosine of a link, and what random directions give."""
+
+
+def _graph(key: str, name: str, side: Side, settings: Maps) -> Graph:
+    """Cluster by the graph of decoder cosines.
+
+    The least cosine is what a share `graph_false` of random directions of the decoder's second
+    moment exceed with their nearest: a fixed one would be met by chance in few dimensions and by
+    no feature in many.
+    """
+    rows = side.decoder[side.alive]
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    draw = generator(settings.seed, "graph", key, name)
+    calibration = matched_directions(unit, len(unit), draw)
+    nearest = clusters.nearest_cosines(calibration, 1)[1]
+    least = float(np.quantile(nearest, 1 - settings.graph_false))
+
+    def labels(x: np.ndarray) -> np.ndarray:
+        size = settings.min_cluster_size
+        return clusters.cosine_graph(x, settings.graph_neighbours, least, size)
+
+    noise = [
+        labels(matched_directions(unit, len(unit), draw)) for _ in range(settings.n_graphs)
+    ]
+    return Graph(
+        labels(unit),
+        {
+            "least_cosine": least,
+            "n_clusters_null": float(np.mean([found.max() + 1 for found in noise])),
+            "share_clustered_null": float(np.mean([found != clusters.NOISE for found in noise])),
+        },
+    )
 
 
 def _clustered(
-    key: str, sides: list[Mapped], places: np.ndarray, graphs: list[np.ndarray],
+    key: str, sides: list[Mapped], places: np.ndarray, graphs: list[Graph],
     names: list[str], settings: Maps,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Return points, clusters, summary and cca."""
@@ -145,9 +178,9 @@ def _clustered(
         token = _named(
             sp.csc_matrix(side.side.features)[:, side.side.alive], side.side.token, settings.n_top
         )
-        table, row = _judged(graph, token, names, settings, key, side.name, "graph")
+        table, row = _judged(graph.labels, token, names, settings, key, side.name, "graph")
         tables.append(table.assign(**about))
-        summary.append(about | row | _graph_of_noise(key, side, settings))
+        summary.append(about | row | graph.row)
     for row in summary:
         where = row["side"], row["space"]
         if row["method"] == "hdbscan_umap":
@@ -211,21 +244,6 @@ def _of_noise(key: str, side: Mapped, settings: Maps) -> dict[str, float]:
         "share_clustered_null": float(np.mean(found[0] != clusters.NOISE)),
         "rand_seeds_of_noise": clusters.adjusted_rand(*found),
     }
-
-
-def _graph_of_noise(key: str, side: Mapped, settings: Maps) -> dict[str, float]:
-    rows = side.side.decoder[side.side.alive]
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    draw = generator(settings.seed, "graph", key, side.name)
-    found = []
-    for _ in range(settings.n_null):
-        noise = matched_directions(unit, len(unit), draw)
-        labels = clusters.cosine_graph(
-            noise, settings.graph_neighbours, settings.graph_cosine, settings.min_cluster_size
-        )
-        found.append((labels.max() + 1, np.mean(labels != clusters.NOISE)))
-    n, share = np.mean(found, axis=0)
-    return {"n_clusters_null": float(n), "share_clustered_null": float(share)}
 
 
 def _spectra(key: str, side: Mapped, settings: Maps) -> pd.DataFrame:
@@ -307,7 +325,7 @@ def _shapes(
 
 
 def _ordered(
-    key: str, inputs: MapInputs, graphs: list[np.ndarray], orders: Mapping[str, Cycle],
+    key: str, inputs: MapInputs, graphs: list[Graph], orders: Mapping[str, Cycle],
     settings: Maps,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Return `orders`, `orders_across` and `order_points`: are words on a circle, in both alike?
@@ -319,7 +337,7 @@ def _ordered(
     for order, cycle in orders.items():
         for source in ("sentences", "text"):
             found = [
-                _spaces(inputs, side, graph, order, cycle, source, settings)
+                _spaces(inputs, side, graph.labels, order, cycle, source, settings)
                 for side, graph in zip((inputs.a, inputs.b), graphs, strict=True)
             ]
             about = {"order": order, "closed": cycle.closed, "source": source}
@@ -371,7 +389,7 @@ def _spaces(
     members = _cluster_of(features, side, graph)
     written = features[:, members] @ side.decoder[members]
     varies = len(members) and np.ptp(written, axis=0).max() > 0
-    spaces["cluster"] = (written, "") if varies else (None, "no graph cluster fires")
+    spaces["cluster"] = (written, "") if varies else (None, "no graph cluster fires more on the words")
     return {
         space: (None if x is None else np.asarray(x).reshape(-1, k, x.shape[-1]), why)
         for space, (x, why) in spaces.items()
@@ -379,13 +397,16 @@ def _spaces(
 
 
 def _cluster_of(features: Any, side: Side, graph: np.ndarray) -> np.ndarray:
-    """Return the features of the graph cluster that fires most on some rows, whatever its words."""
-    total = np.asarray(features.sum(axis=0)).ravel()[side.alive]
+    """Return the features of the graph cluster that fires most on some rows beyond its mean.
+
+    Which row is which word plays no part, so that the order of the words is not selected for.
+    """
+    means = [np.asarray(x.mean(axis=0)).ravel()[side.alive] for x in (features, side.features)]
     inside = graph != clusters.NOISE
     if not inside.any():
         return side.alive[:0]
-    strength = np.bincount(graph[inside], weights=total[inside])
-    return side.alive[graph == strength.argmax()] if strength.max() > 0 else side.alive[:0]
+    excess = np.bincount(graph[inside], weights=(means[0] - means[1])[inside])
+    return side.alive[graph == excess.argmax()] if excess.max() > 0 else side.alive[:0]
 
 
 def _tested(

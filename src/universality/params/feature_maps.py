@@ -32,7 +32,10 @@ class Maps(Section):
         int, Field(ge=2, description="principal components of the spectra, and for CCA, at most")
     ]
     graph_neighbours: Annotated[int, Field(ge=1, description="links of a feature in the graph")]
-    graph_cosine: Annotated[float, Field(gt=0, lt=1, description="least decoder cosine of a link")]
+    graph_false: Annotated[
+        float, Field(gt=0, lt=1, description="share of random directions that may have a link")
+    ]
+    n_graphs: Annotated[int, Field(ge=1, description="random decoders, the null of the graph")]
     n_shapes: Annotated[int, Field(ge=1, description="graph clusters tested for irreducibility")]
     shape_positions: Annotated[int, Field(ge=20, description="positions of such a test, at most")]
     epsilon: Annotated[float, Field(gt=0, lt=1, description="of the mixture index")]
@@ -40,7 +43,7 @@ class Maps(Section):
     n_planes: Annotated[int, Field(ge=1, description="planes of neighbouring components")]
     min_positions: Annotated[int, Field(ge=2, description="of every word, to test its order")]
     batch_tokens: Annotated[int, Field(ge=64, description="tokens in a forward pass, about")]
-    n_null: Annotated[int, Field(ge=2, description="random decoders and clouds, which are slow")]
+    n_null: Annotated[int, Field(ge=2, description="random rows and clouds, which are slow")]
     n_permutations: Annotated[int, Field(ge=19, description="permutations for p-values")]
     n_groups: Annotated[int, Field(ge=2, description="groups left out for intervals")]
     seed: Annotated[int, Field(ge=0, description="of maps, nulls and samples")]
