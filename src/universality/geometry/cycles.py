@@ -5,7 +5,6 @@ on the words' mean activations, against permutations of the words.
 """
 
 import math
-from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
@@ -152,5 +151,3 @@ def _rsa_of_orders(own: np.ndarray, other: np.ndarray, places: np.ndarray) -> np
 
 def _standard(x: np.ndarray) -> np.ndarray:
     return (x - x.mean()) / x.std()
-
-

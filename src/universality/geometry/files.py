@@ -20,6 +20,9 @@ from universality.saes.evaluation import load_sae
 from universality.saes.study.splicing import LinearDecoder
 from universality.saes.weights import read_weights
 
+_LEAST = 10
+"""Pairs without which there is nothing to compare."""
+
 
 @dataclass(frozen=True)
 class Words:
@@ -96,6 +99,11 @@ def read_map(
     if forward.empty or backward.empty:
         raise InputError(f"{matches}: layer {layers[0]} was not matched with layer {layers[1]}")
     mutual = forward.query("mutual").sort_values("feature_a")
+    if len(mutual) < _LEAST:
+        raise InputError(
+            f"{matches}: {len(mutual)} mutual nearest pairs of layers {layers[0]} and {layers[1]}; "
+            f"at least {_LEAST} are needed for a map"
+        )
     ids = inputs.paths_a[layers[0]].stem, inputs.paths_b[layers[1]].stem
     sides = [
         _side(at, name, sae, layer, features, token, alive, cycles, settings)
@@ -106,7 +114,8 @@ def read_map(
              np.sort(backward["feature_b"].to_numpy())),
         )
     ]  # fmt: skip
-    return MapInputs(*sides, mutual[["feature_a", "partner"]].to_numpy(), _names(inputs))
+    pairs = mutual[["feature_a", "partner"]].to_numpy()
+    return MapInputs(sides[0], sides[1], pairs, _names(inputs))
 
 
 def _names(inputs: PairInputs) -> list[str]:
@@ -126,9 +135,7 @@ def _side(
         for order, cycle in cycles.items()
     }
     decoder = np.asarray(LinearDecoder(sae).rows, dtype=np.float64)
-    return Side(
-        name, layer, read_weights(folder).encoder, decoder, features, token, alive, words
-    )
+    return Side(name, layer, read_weights(folder).encoder, decoder, features, token, alive, words)
 
 
 def read_words(

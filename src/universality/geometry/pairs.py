@@ -81,9 +81,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def _row(
-    x: np.ndarray, y: np.ndarray, settings: Maps, rng: np.random.Generator
-) -> dict[str, Any]:
+def _row(x: np.ndarray, y: np.ndarray, settings: Maps, rng: np.random.Generator) -> dict[str, Any]:
     """Return both statistics of `(n, d1)` and `(n, d2)`; the null permutes the rows of y."""
     one, other = basis(x), basis(y)
     observed = link(one, other)

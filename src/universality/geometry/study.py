@@ -125,9 +125,7 @@ def _graph(key: str, name: str, side: Side, settings: Maps) -> Graph:
         size = settings.min_cluster_size
         return clusters.cosine_graph(x, settings.graph_neighbours, least, size)
 
-    noise = [
-        labels(matched_directions(unit, len(unit), draw)) for _ in range(settings.n_graphs)
-    ]
+    noise = [labels(matched_directions(unit, len(unit), draw)) for _ in range(settings.n_graphs)]
     return Graph(
         labels(unit),
         {
@@ -182,11 +180,12 @@ def _clustered(
         tables.append(table.assign(**about))
         summary.append(about | row | graph.row)
     for row in summary:
-        where = row["side"], row["space"]
         if row["method"] == "hdbscan_umap":
             across = [labels[name, row["space"]][places[:, i]] for i, name in enumerate("ab")]
             draw = generator(settings.seed, "across", key, row["space"])
-            row |= _rand("rand_across", *across, settings, draw) | {"n_pairs": len(places)}
+            row |= _rand("rand_across", across[0], across[1], settings, draw) | {
+                "n_pairs": len(places)
+            }
     return {
         "points": pd.concat(points, ignore_index=True),
         "clusters": pd.concat(tables, ignore_index=True),
@@ -236,9 +235,7 @@ def _of_noise(key: str, side: Mapped, settings: Maps) -> dict[str, float]:
     unit = side.rows["decoder"] / np.linalg.norm(side.rows["decoder"], axis=1, keepdims=True)
     draw = generator(settings.seed, "noise", key, side.name)
     noise = matched_directions(unit, len(unit), draw)
-    found = [
-        _labels(noise, settings, key, side.name, "noise", run) for run in ("first", "again")
-    ]
+    found = [_labels(noise, settings, key, side.name, "noise", run) for run in ("first", "again")]
     return {
         "n_clusters_null": int(found[0].max()) + 1,
         "share_clustered_null": float(np.mean(found[0] != clusters.NOISE)),
@@ -256,12 +253,13 @@ def _spectra(key: str, side: Mapped, settings: Maps) -> pd.DataFrame:
         rows = side.rows[space]
         unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         draw = generator(settings.seed, "spectrum", key, side.name, space)
-        random = [maps.directions(*unit.shape, draw) for _ in range(settings.n_null)]
+        random = [maps.directions(len(unit), unit.shape[1], draw) for _ in range(settings.n_null)]
         permuted = [maps.permuted_columns(unit, draw) for _ in range(settings.n_null)]
         n = min(settings.n_components, *unit.shape)
-        ratio = maps.participation_ratio
         low, high = maps.left_out(
-            lambda kept, unit=unit: ratio(unit[kept]), len(unit), settings.n_groups
+            lambda kept, unit=unit: maps.participation_ratio(unit[kept]),
+            len(unit),
+            settings.n_groups,
         )
         table = pd.DataFrame(
             {
@@ -271,13 +269,16 @@ def _spectra(key: str, side: Mapped, settings: Maps) -> pd.DataFrame:
                 "share_permuted": np.mean([maps.variance_shares(x)[:n] for x in permuted], axis=0),
             }
         )
+        ratio, null, other = (
+            float(np.mean([maps.participation_ratio(x) for x in some]))
+            for some in ([unit], random, permuted)
+        )
         tables.append(
             table.assign(
                 side=side.name, model=side.side.name, space=space, n=len(unit), d=unit.shape[1],
-                participation_ratio=ratio(unit), participation_ratio_low=low,
-                participation_ratio_high=high,
-                participation_ratio_null=np.mean([ratio(x) for x in random]),
-                participation_ratio_permuted=np.mean([ratio(x) for x in permuted]),
+                participation_ratio=ratio, participation_ratio_low=low,
+                participation_ratio_high=high, participation_ratio_null=null,
+                participation_ratio_permuted=other,
             )
         )  # fmt: skip
     return pd.concat(tables, ignore_index=True)
@@ -389,7 +390,9 @@ def _spaces(
     members = _cluster_of(features, side, graph)
     written = features[:, members] @ side.decoder[members]
     varies = len(members) and np.ptp(written, axis=0).max() > 0
-    spaces["cluster"] = (written, "") if varies else (None, "no graph cluster fires more on the words")
+    spaces["cluster"] = (
+        (written, "") if varies else (None, "no graph cluster fires more on the words")
+    )
     return {
         space: (None if x is None else np.asarray(x).reshape(-1, k, x.shape[-1]), why)
         for space, (x, why) in spaces.items()
@@ -409,9 +412,7 @@ def _cluster_of(features: Any, side: Side, graph: np.ndarray) -> np.ndarray:
     return side.alive[graph == excess.argmax()] if excess.max() > 0 else side.alive[:0]
 
 
-def _tested(
-    points: np.ndarray | None, why: str, settings: Maps, *names: str
-) -> dict[str, Any]:
+def _tested(points: np.ndarray | None, why: str, settings: Maps, *names: str) -> dict[str, Any]:
     if points is None:
         return {"tested": False, "why_not": why}
     draw = generator(settings.seed, "order", *names)

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from universality.corpora import Tokens
+from universality.geometry.maps import umap_map
 from universality.params.token_error import SaeErrors
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
-from universality.geometry.maps import umap_map
 from universality.saes.study import neighbourhoods, remedies, removal, scales, token_error
 from universality.saes.study.splicing import (
     Intervals,
