@@ -22,7 +22,9 @@ def hdbscan(x: np.ndarray, min_size: int) -> np.ndarray:
     """Return the cluster of each row of `x` `(n, d)`, NOISE or 0, 1, ... from the largest."""
     from sklearn.cluster import HDBSCAN
 
-    return by_size(HDBSCAN(min_cluster_size=min_size).fit(x).labels_)
+    # scikit-learn's stubs call `copy` a string.
+    found = HDBSCAN(min_cluster_size=min_size, copy=True)  # pyright: ignore[reportArgumentType]
+    return by_size(found.fit(x).labels_)
 
 
 def nearest_cosines(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,13 +27,17 @@ def command(
     settings = load_section(params, Maps, "maps")
     orders = load_section(cycles, Cycles).root
 
+    from threadpoolctl import threadpool_limits
+
     from universality.geometry.files import Place, read_map
     from universality.geometry.study import study
     from universality.io import atomic_directory, write_table
 
     places = Place(a, a_model, a_saes), Place(b, b_model, b_saes)
     inputs = read_map(*places, matches, wanted, orders, settings)
-    tables = study(key, inputs, orders, settings)
+    # Thousands of products of small matrices: a second thread would only wait for them.
+    with threadpool_limits(limits=1, user_api="blas"):
+        tables = study(key, inputs, orders, settings)
     with atomic_directory(out) as directory:
         for name, table in tables.items():
             write_table(directory / f"{name}.parquet", table)
