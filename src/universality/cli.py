@@ -58,6 +58,7 @@ STAGES = {
     "svcca-audit": "Recompute what the published SVCCA measures.",
     "identify-layers": "Find which layers of LM seeds are alike, by every measure.",
     "stitch-models": "Put activations of one model into another.",
+    "feature-maps": "Map and cluster the features of a pair; test words for circles.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -72,6 +73,7 @@ STAGES = {
     "plot-layers": "Draw the figures about whole layers: which is which, and stitching.",
     "plot-cards": "Draw cards of matched features and their asymmetry.",
     "plot-similarity": "Draw the figures about the spaces of two models.",
+    "plot-maps": "Draw maps and clusters of features, and words on circles.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
 

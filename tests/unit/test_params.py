@@ -45,6 +45,8 @@ def test_section_is_read_and_frozen(tmp_path):
         ),
         ("    b_seed: 1", "    b_seed: 7", "names SAE seed 7 of seed_a; there is: 0, 1"),
         ("  - llama_tokenizer\n", "", "names 'llama_tokenizer'; there is: stories15m_weights"),
+        ("    layer_a: 0", "    layer_a: 5", "names layer 5 of seed_a; there is: 0, 1"),
+        ("    b_seed: 1\n    layer", "    b_seed: 0\n    layer", "feature_maps.* not as in pairs"),
         ("  random_a:\n    seed: 3", "  seed_a:\n    seed: 3", "model 'seed_a' is defined twice"),
     ],
 )

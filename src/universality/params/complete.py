@@ -15,6 +15,7 @@ from universality.params.cards import Cards
 from universality.params.conditions import MatchedGrid, MatchGrids, MatchProgress
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
+from universality.params.feature_maps import FeatureMap, Maps
 from universality.params.glosses import GlossCorpus
 from universality.params.layers import LayerIdentification, StitchedPair, Stitching
 from universality.params.matching import Matching, Pair
@@ -91,6 +92,8 @@ class Params(Section):
     layer_identification: LayerIdentification
     stitched_pairs: dict[Id, StitchedPair]
     stitching: Stitching
+    feature_maps: dict[Id, FeatureMap]
+    maps: Maps
 
 
 def load_params(path: Path) -> Params:
@@ -128,6 +131,7 @@ def _dangling(params: Params) -> Iterator[str]:
         if params.pairs.get(key) != compared.pair:
             yield f"compared_pairs.{key} is not as in pairs, whose partners it compares"
     yield from _impossible_conditions(params)
+    yield from _impossible_maps(params)
 
 
 def _impossible_conditions(params: Params) -> Iterator[str]:
@@ -149,6 +153,20 @@ def _impossible_conditions(params: Params) -> Iterator[str]:
         if share not in params.small_model.checkpoints:
             known = _listed(params.small_model.checkpoints)
             yield f"match_progress.shares names {share:g}; small_model.checkpoints are: {known}"
+
+
+def _impossible_maps(params: Params) -> Iterator[str]:
+    """Say which maps are of pairs that are not matched, or of layers without an SAE."""
+    for key, wanted in params.feature_maps.items():
+        pair = params.pairs.get(key)
+        if pair != Pair(**wanted.model_dump(include=set(Pair.model_fields))):
+            yield f"feature_maps.{key} is not as in pairs, whose partners it looks at again"
+        for model, layer in ((wanted.a, wanted.layer_a), (wanted.b, wanted.layer_b)):
+            hooks = params.sae_models[model].hooks if model in params.sae_models else []
+            layers = sorted(int(hook.split(".")[1]) for hook in hooks)
+            if hooks and layer not in layers:
+                known = _listed(layers)
+                yield f"feature_maps.{key} names layer {layer} of {model}; there is: {known}"
 
 
 def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iterator[tuple]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from universality.corpora import Tokens
+from universality.geometry.maps import umap_map
 from universality.params.token_error import SaeErrors
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
@@ -267,7 +268,7 @@ def activation_map(
     n = len(model.place)
     chosen = generator(params.seed, hook, "map").choice(n, min(n, params.umap_tokens), False)
     chosen = np.sort(chosen)
-    x, y = neighbourhoods.umap_map(
+    x, y = umap_map(
         model.activations[hook][chosen], params.umap_neighbours, params.umap_min_dist,
         derive_seed(params.seed, hook, "umap") % 2**32,
     ).T  # fmt: skip

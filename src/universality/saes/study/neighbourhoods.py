@@ -3,8 +3,6 @@
 UMAP shows clusters whether or not there are any, so it is never drawn without the number.
 """
 
-import warnings
-
 import numpy as np
 
 from universality.nulls import permutation_p
@@ -58,27 +56,3 @@ def neighbour_agreement(
     return found | {
         "moran_i_null": float(null.mean()), "moran_i_p": permutation_p(found["moran_i"], null)
     }  # fmt: skip
-
-
-def umap_map(x: np.ndarray, n_neighbors: int, min_dist: float, seed: int) -> np.ndarray:
-    """Return the UMAP embedding `(n, 2)` of the rows of `x` `(n, d)` by cosine.
-
-    One thread, so that a seed gives the same map each time (McInnes et al. 2018). Neighbours are
-    found here, exactly, since UMAP would compile its own search for longer than the rest takes.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    n_neighbors = min(n_neighbors, len(x) - 1)
-    search = NearestNeighbors(n_neighbors=n_neighbors, metric="cosine").fit(x)
-    distance, index = search.kneighbors(x)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Tensorflow not", category=ImportWarning)
-        # Nothing is mapped later, which is all that the missing index is for.
-        warnings.filterwarnings("ignore", message=".*not an NNDescent object", category=UserWarning)
-        from umap import UMAP
-
-        mapper = UMAP(
-            n_neighbors=n_neighbors, min_dist=min_dist, metric="cosine",
-            precomputed_knn=(index, distance), random_state=seed, n_jobs=1,
-        )  # fmt: skip
-        return np.asarray(mapper.fit_transform(x), dtype=np.float32)

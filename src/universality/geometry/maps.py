@@ -1,0 +1,92 @@
+"""Maps of features: UMAP, and the spectrum of principal components beside its null.
+
+UMAP keeps neighbours and distorts distances; it shows clusters in noise. Nothing here is evidence
+without the number beside it.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from universality.similarity.linear import centred
+from universality.stats import jackknife_interval
+
+
+def umap_map(
+    x: np.ndarray,
+    n_neighbors: int,
+    min_dist: float,
+    seed: int,
+    n_components: int = 2,
+    n_epochs: int | None = None,
+) -> np.ndarray:
+    """Return the UMAP embedding `(n, n_components)` of the rows of `x` `(n, d)` by cosine.
+
+    One thread, so that a seed gives the same map each time (McInnes et al. 2018). Neighbours are
+    found here, exactly, since UMAP would compile its own search for longer than the rest takes.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    n_neighbors = min(n_neighbors, len(x) - 1)
+    search = NearestNeighbors(n_neighbors=n_neighbors, metric="cosine").fit(x)
+    distance, index = search.kneighbors(x)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Tensorflow not", category=ImportWarning)
+        # Nothing is mapped later, which is all that the missing index is for.
+        warnings.filterwarnings("ignore", message=".*not an NNDescent object", category=UserWarning)
+        from umap import UMAP
+
+        mapper = UMAP(
+            n_neighbors=n_neighbors, min_dist=min_dist, metric="cosine", n_components=n_components,
+            n_epochs=n_epochs, precomputed_knn=(index, distance), random_state=seed, n_jobs=1,
+        )  # fmt: skip
+        return np.asarray(mapper.fit_transform(x), dtype=np.float32)
+
+
+def of_cosines(cosine: np.ndarray) -> np.ndarray:
+    """Return rows `(n, r)` of unit norm with the cosines `(n, n)`, r being their rank."""
+    values, vectors = np.linalg.eigh(cosine)
+    kept = values > 1e-9 * values[-1]
+    return vectors[:, kept] * np.sqrt(values[kept])
+
+
+def directions(n: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `n` random directions of unit norm, `(n, d)`."""
+    x = rng.normal(size=(n, d))
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def permuted_columns(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return `x` with every column in an order of its own: columns keep their values alone."""
+    return rng.permuted(x, axis=0)
+
+
+def variance_shares(x: np.ndarray) -> np.ndarray:
+    """Return the share of the variance of `x` `(n, d)` on each principal component, descending."""
+    x = centred(x)
+    gram = x.T @ x if x.shape[1] <= len(x) else x @ x.T
+    values = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0)
+    return values / values.sum()
+
+
+def participation_ratio(x: np.ndarray) -> float:
+    """Return (sum l)^2 / sum l^2 over the variances l of the principal components of `x` `(n, d)`.
+
+    The number of components that would hold the variance if they held it evenly.
+    """
+    x = centred(x)
+    gram = x.T @ x if x.shape[1] <= len(x) else x @ x.T
+    return float(np.trace(gram) ** 2 / np.sum(gram**2))
+
+
+def left_out(
+    statistic: Callable[[np.ndarray], float], n: int, n_groups: int
+) -> tuple[float, float]:
+    """Return the 95% interval of `statistic(rows)` of `n` samples by leaving groups of them out.
+
+    `statistic` takes the rows that are kept. Groups are every `n_groups`-th row.
+    """
+    rows = np.arange(n)
+    values = [statistic(rows[rows % n_groups != group]) for group in range(n_groups)]
+    return jackknife_interval(statistic(rows), np.array(values))
