@@ -112,14 +112,13 @@ def misplaced(table: "pd.DataFrame", minimum: float) -> list[str]:
     """
     found = []
     for name, rows in table.groupby("sae", sort=False):
-        own = rows[rows["own"]].iloc[0]
-        best = rows.loc[rows["explained_variance"].idxmax()]
-        value, at = own["explained_variance"], f"{name} explains {own['explained_variance']:.3f}"
-        at += f" of the variance at its hook {own['hook']}"
-        if value < minimum:
-            at += f", less than {minimum:g}"
-        if not best["own"]:
-            at += f", and {best['explained_variance']:.3f} at {best['measured_at']}"
-        if value < minimum or not best["own"]:
-            found.append(at)
+        own: Any = rows[rows["own"]].iloc[0]
+        best: Any = rows.loc[rows["explained_variance"].idxmax()]
+        value = own["explained_variance"]
+        too_little, elsewhere = value < minimum, not best["own"]
+        if too_little or elsewhere:
+            said = f"{name} explains {value:.3f} of the variance at its hook {own['hook']}"
+            said += f", less than {minimum:g}" if too_little else ""
+            better = f", and {best['explained_variance']:.3f} at {best['measured_at']}"
+            found.append(said + (better if elsewhere else ""))
     return found

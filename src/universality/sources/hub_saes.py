@@ -133,7 +133,7 @@ def _open(folder: Path, wanted: HubSaes, where: str) -> Any:
     from sae_lens import SAE
     from safetensors import SafetensorError
 
-    converter = {"converter": read_sparsify} if wanted.format == "sparsify" else {}
+    converter: dict[str, Any] = {"converter": read_sparsify} if wanted.format == "sparsify" else {}
     try:
         return SAE.load_from_disk(folder, device="cpu", dtype="float32", **converter)
     except InputError as error:
