@@ -300,6 +300,6 @@ def test_sae_of_centred_activations(planted, cached, tmp_path):
         copy_saes(wanted("saelens", hook, "f", centred=centred), "m", out)
         saes = {"sae": (hook, load_sae(out / "l1_resid_pre_seed7"))}
         table = hook_table(bridge, tokens, saes, centred, SETTINGS)
-        own[centred] = table["explained_variance"].to_numpy()[0]
+        own[centred] = float(table["explained_variance"].to_numpy()[0])
     assert own[True] > own[False] + 0.001
     assert own[True] > 0.8
