@@ -1,6 +1,7 @@
 import ast
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -88,6 +89,29 @@ def test_rules_are_unique_and_every_stage_is_reached(stages):
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
 def test_profile_is_valid(path):
     load_params(path)
+
+
+@pytest.mark.parametrize("name", ["tinystories", "pretrained"])  # which no test runs as a whole
+def test_graph_of_the_profile_has_all_its_inputs(name, tmp_path, monkeypatch):
+    path = ROOT / "profiles" / f"{name}.yaml"
+    for file in ("dvc.yaml", "data/sources.yaml", ".dvc/config"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    (tmp_path / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+    shutil.copy(path, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    stages = {stage.name: stage for stage in dag.load_stages()}
+    made = [out.path for stage in stages.values() for out in stage.outputs]
+    assert len(set(made)) == len(made)
+    for stage in stages.values():
+        lacking = [p for p in stage.inputs if p not in made and not (ROOT / p).is_file()]
+        assert lacking == [], stage.name
+    for key in load_params(path).hub_saes:  # nothing is done with them before the check
+        for stage in ("hub_saes", "sae_hooks", "hub_features"):
+            assert f"{stage}@{key}" in stages
+        checked = stages[f"sae_hooks@{key}"].outputs[0].path
+        assert checked in stages[f"hub_features@{key}"].inputs
+        assert f"train_saes@{key}" not in stages
 
 
 def test_every_parameter_is_described():

@@ -6,12 +6,6 @@ tiny models and a tiny dataset in the format of the real ones.
 
 import hashlib
 import json
-import os
-import re
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,33 +73,6 @@ def smaller(profile: dict[str, Any], sha256: dict[str, str]) -> dict[str, Any]:
     return profile
 
 
-def commands(params: dict[str, Any], stages: list[tuple[str, str]]) -> list[list[str]]:
-    """Arguments of `universality` for (stage of dvc.yaml, key)."""
-    defined = read_yaml(ROOT / "dvc.yaml")["stages"]
-    found = []
-    for stage, key in stages:
-        section = re.sub(r"[${}]", "", defined[stage]["foreach"])
-        context = params | {"key": key, "item": params[section][key]}
-
-        def value(match: re.Match, context: dict = context) -> str:
-            current: Any = context
-            for part in match[1].split("."):
-                current = current[part]
-            return str(current)
-
-        cmd = re.sub(r"\$\{([^}]+)\}", value, defined[stage]["do"]["cmd"])
-        found.append(shlex.split(cmd)[1:])
-    return found
-
-
-RUN = """
-import json, sys
-from universality.cli import app
-for command in json.loads(sys.argv[1]):
-    app(command, standalone_mode=False)
-"""
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Folder of a run of the profile at toy size, and the models that the cache was made from."""
@@ -138,16 +105,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     close = ("match", "match_text", "match_agreement", "match_cards")
     stages += [(stage, "ts_1l_vs_ts_2l") for stage in close]
     stages.append(("match_neurons", "ts_1l_21m_vs_ts_2l_33m"))
-    (folder / "data").mkdir()
-    shutil.copy(ROOT / "data" / "concepts.yaml", folder / "data")
-    arguments = [["check"], *commands(params, stages)]
-    environment = os.environ | {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
-    for variable in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        environment.pop(variable, None)
-    command = [sys.executable, "-c", RUN, json.dumps(arguments)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = tiny_hub.run(folder, [["check"], *tiny_hub.commands(params, stages)])
     assert done.returncode == 0, done.stderr
     return folder / "data", models
 

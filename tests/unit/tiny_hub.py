@@ -8,12 +8,20 @@ import hashlib
 import io
 import json
 import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from universality.params.base import read_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
 END = "<|endoftext|>"
 WINDOW = 8
 """Of local attention, in tokens."""
@@ -140,3 +148,43 @@ def dataset_files(train: list[str], validation: list[str]) -> dict[str, bytes]:
         pd.DataFrame({"text": texts}).to_parquet(buffer, index=False)
         files[f"data/{name}.parquet"] = buffer.getvalue()
     return files
+
+
+def commands(params: dict[str, Any], stages: list[tuple[str, str]]) -> list[list[str]]:
+    """Arguments of `universality` for (stage of dvc.yaml, key)."""
+    defined = read_yaml(ROOT / "dvc.yaml")["stages"]
+    found = []
+    for stage, key in stages:
+        section = re.sub(r"[${}]", "", defined[stage]["foreach"])
+        context = params | {"key": key, "item": params[section][key]}
+
+        def value(match: re.Match, context: dict = context) -> str:
+            current: Any = context
+            for part in match[1].split("."):
+                current = current[part]
+            return str(current)
+
+        cmd = re.sub(r"\$\{([^}]+)\}", value, defined[stage]["do"]["cmd"])
+        found.append(shlex.split(cmd)[1:])
+    return found
+
+
+RUN = """
+import json, sys
+from universality.cli import app
+for command in json.loads(sys.argv[1]):
+    app(command, standalone_mode=False)
+"""
+
+
+def run(folder: Path, arguments: list[list[str]]) -> subprocess.CompletedProcess[str]:
+    """Run commands of `universality` in `folder` with its params.yaml and the cache in hf/hub."""
+    (folder / "data").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "data" / "concepts.yaml", folder / "data")
+    environment = os.environ | {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
+    for variable in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        environment.pop(variable, None)
+    command = [sys.executable, "-c", RUN, json.dumps(arguments)]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )

@@ -18,6 +18,7 @@ from universality.params.dashboards import Dashboard
 from universality.params.feature_maps import FeatureMap, Maps
 from universality.params.glosses import GlossCorpus
 from universality.params.layers import LayerIdentification, StitchedPair, Stitching
+from universality.params.hub_saes import HubSaes, SaeHooks
 from universality.params.matching import Matching, Pair
 from universality.params.models import (
     GgufModel,
@@ -63,6 +64,8 @@ class Params(Section):
     model_evaluation: ModelEvaluation
     activations: Activations
     sae_models: dict[Id, SaeModel]
+    hub_saes: dict[Id, HubSaes]
+    sae_hooks: SaeHooks
     sae_training: SaeTraining
     sae_grids: dict[Id, SaeGrid]
     anatomy: Anatomy
@@ -119,9 +122,13 @@ def _dangling(params: Params) -> Iterator[str]:
     for key, used, known in _uses(params, models, corpora):
         if used not in known:
             yield f"{key} names {used!r}; there is: {_listed(known)}"
+    for key in sorted(params.hub_saes.keys() & params.sae_models.keys()):
+        yield f"{key!r} is in both sae_models and hub_saes; its SAEs would have one folder"
+    seeds_of = {key: made.seeds for key, made in params.sae_models.items()}
+    seeds_of |= {key: [made.seed] for key, made in params.hub_saes.items()}
     for key, pair in params.pairs.items():
         for model, seed in ((pair.a, pair.a_seed), (pair.b, pair.b_seed)):
-            seeds = params.sae_models[model].seeds if model in params.sae_models else [seed]
+            seeds = seeds_of.get(model, [seed])
             if seed not in seeds:
                 yield f"pairs.{key} names SAE seed {seed} of {model}; there is: {_listed(seeds)}"
     for key, pair in params.close_pairs.items():
@@ -184,8 +191,8 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield f"sampled_corpora.{name}", corpus.model, models
     for corpus in [params.corpus, *params.evaluation_corpora]:
         yield "corpus", corpus, corpora
-    for model in [*params.evaluated_models, *params.sae_models]:
-        yield "evaluated_models and sae_models", model, models
+    for model in [*params.evaluated_models, *params.sae_models, *params.hub_saes]:
+        yield "evaluated_models, sae_models and hub_saes", model, models
     for name, grid in params.sae_grids.items():
         yield f"sae_grids.{name}", grid.model, list(params.sae_models)
         for hook in grid.hooks if grid.model in params.sae_models else []:
@@ -203,9 +210,13 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
     for name, pair in params.neuron_pairs.items():
         yield f"neuron_pairs.{name}", pair.a, models
         yield f"neuron_pairs.{name}", pair.b, models
+    with_saes = [*params.sae_models, *params.hub_saes]
     for name, pair in params.pairs.items():
-        yield f"pairs.{name}", pair.a, list(params.sae_models)
-        yield f"pairs.{name}", pair.b, list(params.sae_models)
+        yield f"pairs.{name}", pair.a, with_saes
+        yield f"pairs.{name}", pair.b, with_saes
+    for name, pair in params.close_pairs.items():  # their stages read `sae_models`
+        yield f"close_pairs.{name}", pair.a, list(params.sae_models)
+        yield f"close_pairs.{name}", pair.b, list(params.sae_models)
     for name, matched in params.matched_grids.items():
         yield "matched_grids", name, list(params.sae_grids)
         yield f"matched_grids.{name}", matched.other, list(params.sae_models)

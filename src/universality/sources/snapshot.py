@@ -18,7 +18,8 @@ def snapshot(
 ) -> Path:
     """Return a folder with the files of a commit, downloaded or, out of reach, from the cache.
 
-    Raises InputError, beginning with `where`.
+    The folder is named by the commit, whatever `revision` calls it. `patterns` without a slash mean
+    files at the top of a model. Raises InputError, beginning with `where`.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -26,13 +27,14 @@ def snapshot(
     # Its first base is HTTPError of the HTTP library in use, which depends on the hub's version.
     http_error: Any = HfHubHTTPError.__bases__[0]
     reason = unreachable()
+    at_top = repo_type == "model" and not any("/" in pattern for pattern in patterns)
     try:
         folder = snapshot_download(
             repo,
             repo_type=repo_type,
             revision=revision,
             allow_patterns=list(patterns),
-            ignore_patterns=["*/*"] if repo_type == "model" else None,
+            ignore_patterns=["*/*"] if at_top else None,
             local_files_only=reason is not None,
         )
     except (OSError, http_error) as error:
