@@ -23,7 +23,9 @@ def main() -> int:
         while left:
             made = {out.path for stage in left for out in stage.outputs}
             ready = [stage for stage in left if not made & set(stage.inputs)]
-            failed = [stage.name for stage, ok in zip(ready, pool.map(run, ready), strict=True) if not ok]
+            failed = [
+                stage.name for stage, ok in zip(ready, pool.map(run, ready), strict=True) if not ok
+            ]
             if failed:
                 sys.stderr.write(f"failed: {', '.join(failed)}; the others are redrawn\n")
                 return 1

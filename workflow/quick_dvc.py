@@ -79,7 +79,7 @@ def _write_one_entry() -> None:
 
 def with_entry(text: str, entry: str) -> str:
     """Return `text` of a dvc.lock with the `entry` of a stage replaced, or added at the end."""
-    head, rest = entry.split("\n", 1)
+    head = entry.split("\n", 1)[0]
     lines = text.splitlines(keepends=True)
     starts = [i for i, line in enumerate(lines) if line.startswith("  ") and line[2] not in " -#"]
     for start, end in itertools.pairwise([*starts, len(lines)]):

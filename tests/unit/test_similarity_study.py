@@ -246,7 +246,7 @@ def test_a_concept_is_judged_by_random_partners(rng):
     assert (rows["random_p"] > 0.05).mean() >= 0.5
     few = compare_pairs(decoders, among.subset(np.arange(5)), SETTINGS, rng)
     assert few == [{"n_pairs": 5, "measure": "", "n": 5, "few": True}]
-    table = with_q([{"pairing": "a"} | row for row in few], ["pairing"])
+    table = with_q(few)
     assert "q" not in table
 
 

@@ -160,8 +160,8 @@ def _by_tokens(
 ) -> tuple[dict[str, pd.DataFrame], list[pd.DataFrame]]:
     """Return what needs the tokens that features fire on most: filters and concepts.
 
-    Also the pairs (`pairs_table`) that each filter leaves, and those of which both features are of
-    a concept (`concept_` and its name).
+    Also the pairs (`pairs_table`) that each filter leaves (`filter_` and its name), and those of
+    which both features are of a concept (`concept_` and its name).
     """
     chooses = settings.filters
     tops = [
@@ -190,7 +190,7 @@ def _by_tokens(
     }
     by_layers = {(match.layer_a, match.layer_b): match for match in chosen}
     kept = [
-        pairs_table(step.pairing, by_layers[step.layer_a, step.layer_b], step.pairs)
+        pairs_table(f"filter_{step.pairing}", by_layers[step.layer_a, step.layer_b], step.pairs)
         for step in steps
         if step.pairing != ALL
     ]

@@ -17,8 +17,8 @@ from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
 from universality.params.feature_maps import FeatureMap, Maps
 from universality.params.glosses import GlossCorpus
-from universality.params.layers import LayerIdentification, StitchedPair, Stitching
 from universality.params.hub_saes import HubSaes, SaeHooks
+from universality.params.layers import LayerIdentification, StitchedPair, Stitching
 from universality.params.matching import Matching, Pair
 from universality.params.models import (
     GgufModel,
@@ -222,9 +222,9 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield f"matched_grids.{name}", matched.other, list(params.sae_models)
         yield f"matched_grids.{name}", matched.control, list(params.sae_models)
     for name, compared in params.compared_pairs.items():
-        yield f"compared_pairs.{name}", compared.control, list(params.sae_models)
+        yield f"compared_pairs.{name}", compared.control, with_saes
     for model in (params.svcca_audit.a, params.svcca_audit.b):
-        yield "svcca_audit", model, list(params.sae_models)
+        yield "svcca_audit", model, with_saes
     for lm in (params.match_progress.a, params.match_progress.b):
         yield "match_progress", lm.trained, list(params.trained_models)
         yield "match_progress", lm.untrained, list(params.untrained_models)

@@ -113,9 +113,9 @@ def measures(pairs: Pairs) -> Figure:
 
 
 def decoders(pairs: Pairs) -> Figure:
-    """Draw the decoder rows of every pairing and filter, all of A's layers with their best."""
+    """Draw the decoder rows of every pairing and filter, at the layers that are most alike."""
     columns = ("svcca_k1_as_published", "svcca", "linear_cka_unbiased", "rsa")
-    ways = {**PAIRINGS, **{name: FILTERS[name] for name in FILTERS if name not in PAIRINGS}}
+    ways = PAIRINGS | {f"filter_{name}": label for name, label in FILTERS.items()}
     shown = {
         name: label
         for name, label in ways.items()
@@ -128,30 +128,32 @@ def decoders(pairs: Pairs) -> Figure:
         pair, measure = list(pairs)[index // len(columns)], columns[index % len(columns)]
         table = pairs[pair][pairs[pair]["best"] & (pairs[pair]["measure"] == measure)]
         for place, name in enumerate(shown):
-            part = table[table["pairing"] == name].sort_values("layer_a")
-            offsets = place + np.linspace(-0.3, 0.3, len(part)) if len(part) > 1 else [place]
             first = place == 0
-            value, low, high = (part[column].to_numpy() for column in ("value", "low", "high"))
-            axes.errorbar(
-                value, offsets, xerr=np.maximum([value - low, high - value], 0), fmt=MARKERS[0],
-                color=COLORS[5], ms=2.5, lw=0.8,
-                label="partners, one mark a layer" if first else None,
-            )  # fmt: skip
-            axes.plot(
-                part["null"], offsets, "|", color="black", ms=4,
-                label="null: partners exchanged" if first else None,
-            )  # fmt: skip
-            axes.plot(
-                part["random"], offsets, MARKERS[2], color=COLORS[1], ms=2.5, mfc="none",
-                label="random features, as many" if first else None,
-            )  # fmt: skip
+            for row in table[table["pairing"] == name].to_dict("records"):
+                ends = [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]
+                axes.errorbar(
+                    row["value"], place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4,
+                    capsize=2, label="partners" if first else None,
+                )  # fmt: skip
+                axes.plot(
+                    row["null"], place, "|", color="black", ms=7, mew=1.5,
+                    label="null: partners exchanged" if first else None,
+                )  # fmt: skip
+                if np.isfinite(row["random"]):
+                    axes.plot(
+                        row["random"], place, MARKERS[2], color=COLORS[1], ms=4, mfc="none",
+                        label="random features, as many",
+                    )  # fmt: skip
+                axes.text(1.03, place, f"{int(row['n'])}", fontsize=5.5, va="center")
         axes.set_yticks(range(len(shown)), list(shown.values()), fontsize=6.5)
         axes.set_title(f"{pair}\n{NAMES[measure]}", fontsize=7.5)
         axes.axvline(0, color="black", lw=0.5)
-        axes.set_xlim(-0.15, 1.05)
+        axes.set_xlim(-0.15, 1.18)
     all_axes[0].invert_yaxis()
     legend_below(figure, all_axes, 3)
-    figure.suptitle("Decoder rows of matched features (bars: 95% over pairs)")
+    figure.suptitle(
+        "Decoder rows of matched features, at the layers most alike (right: pairs; bars: 95%)"
+    )
     return figure
 
 

@@ -151,12 +151,12 @@ def _drawn(
     }
 
 
-def with_q(rows: list[dict[str, Any]], family: list[str]) -> pd.DataFrame:
-    """Return the rows as a table with `q` of `p`, over the rows of one measure and `family`."""
+def with_q(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the rows as a table with `q` of `p`, over the rows of one measure."""
     table = pd.DataFrame(rows)
     known = table["measure"] != ""
     if known.any():
-        groups = table[known].groupby(["measure", *family])
+        groups = table[known].groupby("measure")
         table.loc[known, "q"] = groups["p"].transform(false_discovery_control)
     return table
 
@@ -251,10 +251,11 @@ def decoder_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of one pair of models.
 
-    decoders: mutual partners in every pair of layers, and every other pairing and filter where A's
-    layer meets its best layer of B (`best`), there with random features as second null. concepts:
-    partners of which both are of a concept, with random partners as second null, at the best of
-    these layers. `q` is over the map, over the layers, and over the concepts.
+    decoders: mutual partners in every pair of layers and, at the one that the matching study finds
+    most alike (`best`), every other pairing and filter. Where A's layer meets its best layer of B,
+    random features are a second null of mutual partners. concepts: partners at the best layers of
+    which both are of a concept, with random partners as second null. `q` is over the map, over the
+    pairings, and over the concepts.
     """
     found = matched_pairs(directory)
     decoders = read_decoders(directory, saes, seeds, settings.n_directions)
@@ -262,28 +263,28 @@ def decoder_tables(
     chosen = list(zip(best["layer_a"].astype(int), best["layer_b"].astype(int), strict=True))
     top = chosen[int(best["median_r"].to_numpy().argmax())]
     maps, ways, concepts = [], [], []
-    for (name, *layers), pairs in progress(list(found.items()), desc=key):
-        where = (layers[0], layers[1])
-        rng = generator(settings.seed, "decoders", key, name, *map(str, where))
-        of = {"layer_a": where[0], "layer_b": where[1]}
-        if name.startswith("concept_"):
-            if where == top:
-                partners = found["a_to_b", *where]
-                rows = compare_pairs(
-                    decoders[where], pairs, settings, rng, settings.n_subsets, partners
-                )
-                concept = {"concept": name.removeprefix("concept_")}
-                concepts += [of | concept | row for row in rows]
-        elif name == "mutual" or where in chosen:
-            is_best = where in chosen
-            subsets = settings.n_subsets if is_best else 0
-            rows = compare_pairs(decoders[where], pairs, settings, rng, subsets)
-            part = [of | {"pairing": name, "best": is_best} | row for row in rows]
-            maps += part if name == "mutual" else []
-            ways += [] if name == "mutual" else part
+    for (name, layer_a, layer_b), pairs in progress(list(found.items()), desc=key):
+        where = layer_a, layer_b
+        if name != "mutual" and where != top:
+            continue
+        rng = generator(settings.seed, "decoders", key, name, str(layer_a), str(layer_b))
+        is_concept = name.startswith("concept_")
+        rows = compare_pairs(
+            decoders[where],
+            pairs,
+            settings,
+            rng,
+            settings.n_subsets if is_concept or (name == "mutual" and where in chosen) else 0,
+            found["a_to_b", layer_a, layer_b] if is_concept else None,
+        )
+        of = {"layer_a": layer_a, "layer_b": layer_b, "best": where == top}
+        if is_concept:
+            concepts += [of | {"concept": name.removeprefix("concept_")} | row for row in rows]
+        else:
+            (maps if name == "mutual" else ways).extend(
+                of | {"pairing": name} | row for row in rows
+            )
     return {
-        "decoders": pd.concat(
-            [with_q(maps, ["pairing"]), with_q(ways, ["pairing"])], ignore_index=True
-        ),
-        "concepts": with_q(concepts, []),
+        "decoders": pd.concat([with_q(maps), with_q(ways)], ignore_index=True),
+        "concepts": with_q(concepts),
     }
