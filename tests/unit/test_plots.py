@@ -125,6 +125,22 @@ def test_figures_are_the_same_bytes_twice_and_not_empty(tables, tmp_path):
         assert b"<dc:date>" not in content
 
 
+def test_pairings_without_optimal_transport(tables):
+    """As `transport_epsilon: null` leaves them."""
+    from universality.plots.matching import pairings
+
+    folder = tables / "matching" / "a_vs_b"
+    table = read_table(folder / "pairings.parquet")
+
+    def drawn(rows):
+        return [text.get_text() for text in pairings({"x": {"pairings": rows}}).legends[0].texts]
+
+    label = "optimal transport (entropic)"
+    assert label in drawn(table)
+    without = drawn(table[table["pairing"] != "transport"])
+    assert without == [text for text in drawn(table) if text != label]
+
+
 def test_figures_do_not_depend_on_the_users_own_style(tables, tmp_path):
     import matplotlib as mpl
 

@@ -180,15 +180,18 @@ def filters(tables: Tables) -> Figure:
         kept = named["unfiltered"].rename(columns={"n_features": "n_pairs"})
         rows[pair] = pd.concat([kept, steps]).set_index("variant")
     threshold = next(iter(tables.values()))["filters"]["threshold"].iloc[0]
-    present = [name for name in FILTERS if any(name in found.index for found in rows.values())]
-    names = {name: FILTERS[name] for name in present}
-    return _grouped(rows, names, threshold, "Filters of pairs, one after another")
+    return _grouped(rows, FILTERS, threshold, "Filters of pairs, one after another")
 
 
 def _grouped(
-    rows: Mapping[str, pd.DataFrame], names: Mapping[str, str], threshold: float, title: str
+    rows: Mapping[str, pd.DataFrame], known: Mapping[str, str], threshold: float, title: str
 ) -> Figure:
-    """Draw bars for `names`, an index of every table of `rows`, grouped by pair of models."""
+    """Draw bars for those of the names `known` that the tables have, grouped by pair of models."""
+    names = {
+        name: label
+        for name, label in known.items()
+        if any(name in table.index for table in rows.values())
+    }
     figure, all_axes = panels(2, 2, (4.6, 0.66 * len(rows) * 2 + 0.6), sharey=True)
     height = 0.84 / len(names)
     colors = [*COLORS[:6], "white"]  # on black the null could not be seen
