@@ -1,5 +1,7 @@
 """Layer identification: planted layers are found, and batched measures are the measures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import ortho_group, t
@@ -164,7 +166,7 @@ def test_stage(small, tiny_corpus, tmp_path):
     write_corpus(tmp_path / "corpus", {"train": texts, "validation": texts[:9]}, {"kind": "test"})
     path, out = tmp_path / "params.yaml", tmp_path / "out"
 
-    def run(n: int) -> None:
+    def run(n: int, out: Path = out) -> None:
         path.write_text(PARAMS.format(small=small.model_dump_json(), n=n))
         identify_layers.command(tmp_path / "corpus", tmp_path / "tokenizer", out, path)
 
@@ -172,6 +174,9 @@ def test_stage(small, tiny_corpus, tmp_path):
         with pytest.raises(InputError, match=r"n_positions is .*expected 161"):
             run(n)
     run(170)
+    run(170, tmp_path / "again")  # LMs are trained side by side: in any order, to the same bytes
+    for file in sorted(out.iterdir()):
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
     accuracy, models = (read_table(out / f"{name}.parquet") for name in ("accuracy", "models"))
     assert len(models) == 6
     losses = {kind: max(table["cross_entropy"].to_list()) for kind, table in models.groupby("kind")}
