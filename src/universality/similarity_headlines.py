@@ -4,6 +4,8 @@ from pathlib import Path
 
 from universality.headlines import Metrics, numbers_of, table_rows
 from universality.io import table_paths
+from universality.layer_headlines import layer_metrics
+from universality.map_headlines import map_metrics
 
 LAN_2024: Metrics = {
     "pythia_70m_l2_160m_l5": {
@@ -33,6 +35,8 @@ def all_similarity_metrics(tables: Path) -> Metrics:
         | space_metrics(tables / "compare_spaces")
         | decoder_metrics(tables / "compare_decoders")
         | audit_metrics(tables / "svcca_audit")
+        | layer_metrics(tables)
+        | map_metrics(tables / "feature_maps")
     )
 
 

@@ -30,6 +30,7 @@ from universality.similarity.null import (
     blocks,
     compare_linear,
     compare_related,
+    in_threads,
     kernels,
     linear_measures,
     reduced,
@@ -39,6 +40,8 @@ from universality.similarity.null import (
 from universality.similarity.study import ENOUGH
 
 LINEAR = ("svcca", "svcca_k1_as_published", "cca_r2", "linear_cka")
+CONCEPT = "concept_"
+"""How the pairings of a concept's features are named (`matching.pair_study`)."""
 DISTANCES = ("linear_cka_unbiased", "rsa", "mutual_knn")
 
 
@@ -262,29 +265,31 @@ def decoder_tables(
     best = best_layers(read_table(directory / "headline.parquet"))
     chosen = list(zip(best["layer_a"].astype(int), best["layer_b"].astype(int), strict=True))
     top = chosen[int(best["median_r"].to_numpy().argmax())]
-    maps, ways, concepts = [], [], []
-    for (name, layer_a, layer_b), pairs in progress(list(found.items()), desc=key):
-        where = layer_a, layer_b
-        if name != "mutual" and where != top:
-            continue
-        rng = generator(settings.seed, "decoders", key, name, str(layer_a), str(layer_b))
-        is_concept = name.startswith("concept_")
+    wanted = [keys for keys in found if keys[0] == "mutual" or keys[1:] == top]
+
+    def rows_of(keys: tuple[str, int, int]) -> list[dict[str, Any]]:
+        name, *where = keys
+        layers = (where[0], where[1])
+        is_concept = name.startswith(CONCEPT)
         rows = compare_pairs(
-            decoders[where],
-            pairs,
+            decoders[layers],
+            found[keys],
             settings,
-            rng,
-            settings.n_subsets if is_concept or (name == "mutual" and where in chosen) else 0,
-            found["a_to_b", layer_a, layer_b] if is_concept else None,
+            generator(settings.seed, "decoders", key, name, *map(str, where)),
+            settings.n_subsets if is_concept or (name == "mutual" and layers in chosen) else 0,
+            found["a_to_b", layers[0], layers[1]] if is_concept else None,
         )
-        of = {"layer_a": layer_a, "layer_b": layer_b, "best": where == top}
-        if is_concept:
-            concepts += [of | {"concept": name.removeprefix("concept_")} | row for row in rows]
-        else:
-            (maps if name == "mutual" else ways).extend(
-                of | {"pairing": name} | row for row in rows
-            )
+        of = {"layer_a": layers[0], "layer_b": layers[1], "best": layers == top, "pairing": name}
+        return [of | row for row in rows]
+
+    rows = [row for part in in_threads(rows_of, progress(wanted, desc=key)) for row in part]
+    concepts = [row for row in rows if row["pairing"].startswith(CONCEPT)]
+    maps = [row for row in rows if row["pairing"] == "mutual"]
+    ways = [
+        row for row in rows if row["pairing"] != "mutual" and not row["pairing"].startswith(CONCEPT)
+    ]
+    table = with_q(concepts).rename(columns={"pairing": "concept"})
     return {
         "decoders": pd.concat([with_q(maps), with_q(ways)], ignore_index=True),
-        "concepts": with_q(concepts),
+        "concepts": table.assign(concept=table["concept"].str.removeprefix(CONCEPT)),
     }

@@ -6,10 +6,11 @@ within each, which is an exact test. A permutation needs no new decomposition: o
 its basis is kept, of the distances their matrix, and both are only taken in another order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numba
 import numpy as np
@@ -36,6 +37,20 @@ KERNELS = (
 """Measures of the distances between samples."""
 _RANK_OF_SQUARES = 1e-12
 """Components with less than this share of the first one's variance are rounding error."""
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return `function` of every item, in order, several at once.
+
+    All work here is thousands of small products and decompositions. BLAS would spread each over
+    the cores and wait longer than it computes: here each has one thread, and items share the cores.
+    """
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        return list(pool.map(function, items))
 
 
 def linear_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Numbers]]:
@@ -186,7 +201,7 @@ def compare_kernels(a: Kernels, b: Kernels, orders: np.ndarray) -> dict[str, np.
     }
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(nogil=True, cache=True)
 def _permuted_sums(a, b, orders):
     """Return the sum over i, j of a[i, j] * b[o[i], o[j]] for each order o, `(m, 8)`.
 
@@ -195,7 +210,7 @@ def _permuted_sums(a, b, orders):
     m, n = orders.shape
     width = a.shape[2]
     found = np.zeros((m, width))
-    for p in numba.prange(m):
+    for p in range(m):
         order = orders[p]
         total = np.zeros(width)
         for i in range(n):
@@ -249,9 +264,7 @@ def compare_linear(
             for name, measure in measures.items()
         }
 
-    # Thousands of small decompositions: several at once, each by one thread, not the reverse.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
-        return dict(zip(bases, pool.map(judge, bases, null), strict=True))
+    return {key: judge(key, cross) for key, cross in zip(bases, null, strict=True)}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from universality.errors import InputError
 from universality.io import read_table
@@ -147,9 +148,10 @@ def pair_tables(
         alike = table.query("measure == 'linear_cka_unbiased'")
         best = alike.loc[alike["value"].idxmax(), ["layer_a", "layer_b"]].astype(int)
         best_a, best_b = _dense(sides[0][best["layer_a"]]), _dense(sides[1][best["layer_b"]])
-        inside = inside_concepts(best_a, best_b, masks, documents, settings, rng).assign(
-            layer_a=best["layer_a"], layer_b=best["layer_b"]
-        )
+        with threadpool_limits(1, "blas"):  # small products, as in `null.in_threads`
+            inside = inside_concepts(best_a, best_b, masks, documents, settings, rng).assign(
+                layer_a=best["layer_a"], layer_b=best["layer_b"]
+            )
         relations = concept_relations(sides[0], sides[1], masks, documents, settings, rng)
         for name, part in (("spaces", table), ("inside", inside), ("relations", relations)):
             found[name].append(part.assign(space=space))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -18,6 +19,7 @@ from universality.similarity.null import (
     blocks,
     compare_linear,
     compare_related,
+    in_threads,
     kernels,
     linear_measures,
     reduced,
@@ -48,23 +50,30 @@ def compare_layers(
     far = blocks(n_blocks, settings.distances_per_document, settings.n_permutations, rng)
     some = samples.first(settings.distances_per_document)
     sides = [
-        {layer: reduced(x, settings.n_directions) for layer, x in side.items()}
+        dict(zip(side, in_threads(partial(reduced, n_directions=settings.n_directions),
+                                  side.values()), strict=True))
         for side in (a, b, control)
-    ]
+    ]  # fmt: skip
     near = [
-        {
-            layer: related(x[some], far, settings.n_groups, settings.n_neighbours)
-            for layer, x in side.items()
-        }
+        dict(zip(side, in_threads(lambda x: related(x[some], far, settings.n_groups,
+                                                    settings.n_neighbours), side.values()),
+                 strict=True))
         for side in (a, b)
-    ]
+    ]  # fmt: skip
     measures = linear_measures(settings.ridge, settings.variance_share)
-    found: dict[tuple[int, int], dict[str, Compared]] = {}
-    for layer_b in progress(list(b), desc="layers of B"):
+
+    def with_all_of_a(layer_b: int) -> dict[tuple[int, int], dict[str, Compared]]:
         by_layer = compare_linear(sides[0], sides[1][layer_b], samples, settings.n_groups, measures)
-        for layer_a, judged in by_layer.items():
-            by_distance = compare_related(near[0][layer_a], near[1][layer_b], far)
-            found[layer_a, layer_b] = judged | by_distance
+        return {
+            (layer_a, layer_b): judged | compare_related(near[0][layer_a], near[1][layer_b], far)
+            for layer_a, judged in by_layer.items()
+        }
+
+    found = {
+        layers: judged
+        for of_b in in_threads(with_all_of_a, progress(list(b), desc="layers of B"))
+        for layers, judged in of_b.items()
+    }
     place = _same_depth(list(b), list(control))
     untrained = {}
     for layer_a, layer in product(a, sorted(set(place.values()))):
