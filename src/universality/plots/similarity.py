@@ -48,8 +48,9 @@ def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
         image = axes.imshow(values.to_numpy(), cmap=HEAT_MAP, norm=Normalize(0, 1), aspect="auto")
         for (i, j), value in np.ndenumerate(values.to_numpy()):
             mark = "" if q.iat[i, j] < 0.05 else " ns"
+            null = max(nulls.iat[i, j], 0)  # not -0.00
             axes.text(
-                j, i, f"{value:.2f}{mark}\n({nulls.iat[i, j]:.2f})", ha="center", va="center",
+                j, i, f"{value:.2f}{mark}\n({null:.2f})", ha="center", va="center",
                 color="black" if value > 0.5 else "white", fontsize=5.5,
             )  # fmt: skip
         axes.set_xticks(range(values.shape[1]), [str(x) for x in values.columns])
@@ -211,6 +212,7 @@ def _relations(axes, table: pd.DataFrame) -> None:
         )  # fmt: skip
         axes.plot(x, best["null"], "_", color="black", ms=8)
     axes.axhline(0, color="black", lw=0.5)
+    axes.set_xticks(sorted(table["layer_a"].unique()))
     axes.set(xlabel="layer of A", ylabel="RSA of centroids", ylim=(-0.4, 1.1))
 
 
