@@ -174,7 +174,7 @@ def test_stage(small, tiny_corpus, tmp_path):
         with pytest.raises(InputError, match=r"n_positions is .*expected 161"):
             run(n)
     run(170)
-    run(170, tmp_path / "again")  # LMs are trained side by side: in any order, to the same bytes
+    run(170, tmp_path / "again")
     for file in sorted(out.iterdir()):
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
     accuracy, models = (read_table(out / f"{name}.parquet") for name in ("accuracy", "models"))

@@ -42,7 +42,7 @@ def _name(measure: str) -> str:
     return _NAMES[measure]
 
 
-def _in_order(measures: pd.Series) -> list[str]:
+def _in_order(measures: list[str]) -> list[str]:
     """Return the measures as they are named above, RBF CKA before those of distances."""
     known, found = list(_NAMES), list(dict.fromkeys(measures))
     last = known.index("unbiased_linear_cka") + 0.5
@@ -51,7 +51,7 @@ def _in_order(measures: pd.Series) -> list[str]:
 
 def identification(accuracy: pd.DataFrame, models: pd.DataFrame) -> Figure:
     """Draw the share of layers that each measure finds again in another seed: a panel a site."""
-    measures = _in_order(accuracy["measure"])
+    measures = _in_order(accuracy["measure"].to_list())
     figure, all_axes = panels(len(_SITES), 2, (4.6, 0.27 * len(measures) + 1.2), sharey=True)
     y = np.arange(len(measures), dtype=float)
     for axes, (site, title) in zip(all_axes, _SITES.items(), strict=True):
@@ -155,8 +155,8 @@ def stitch_maps(tables: Tables) -> Figure:
         )
     figure.colorbar(images[0], ax=all_axes, label="CE recovered (0: mean ablation)", shrink=0.7)
     figure.suptitle(
-        "Residual stream of A put into B by an affine map\nuntrained: best layer of an untrained "
-        "LM\nshuffled: best layer of A, fitted to shuffled positions",
+        "Residual stream of A put into B by an affine map\nuntrained: the layer of an untrained LM "
+        "with the best fit\nshuffled: that of A, fitted to shuffled positions",
         fontsize=8.5,
     )
     return figure
@@ -197,10 +197,11 @@ def _losses(named: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
         table, name = (named["best"], "ce") if column == "ce" else (named["layers"], "ce_mean")
     else:
         table, name = named["stitches"].query(f"source == {column.removeprefix('ce_')!r}"), "ce"
-    names = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
-    return table[["layer_b", *names]].rename(columns=names)
+    columns = {"value": name, "low": f"{name}_low", "high": f"{name}_high", "layer_b": "layer_b"}
+    return pd.DataFrame({new: table[old] for new, old in columns.items()})
 
 
 def _clean(axes: Axes, row: pd.Series) -> None:
-    axes.axhspan(row["ce_clean_low"], row["ce_clean_high"], color=COLORS[2], alpha=0.25, lw=0)
-    axes.axhline(row["ce_clean"], color=COLORS[2], lw=1.2, label="B as it is")
+    value, low, high = (float(row[f"ce_clean{end}"]) for end in ("", "_low", "_high"))
+    axes.axhspan(low, high, color=COLORS[2], alpha=0.25, lw=0)
+    axes.axhline(value, color=COLORS[2], lw=1.2, label="B as it is")

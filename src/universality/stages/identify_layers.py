@@ -96,27 +96,18 @@ def _language_models(
 def _train_all(
     models: "dict[int, torch.nn.Module]", tokens: "dict[str, Tokens]", small: SmallModel
 ) -> None:
-    """Train all LMs in place, one thread each, as many at a time as there are threads."""
-    from concurrent.futures import ThreadPoolExecutor
-    from functools import partial
-
+    """Train all LMs in place, with one thread: two are several times slower for such small ones."""
     import torch
 
     from universality.models import train
     from universality.progress import progress
 
     judged = tokens["validation"].first(2000)
-    jobs = {
-        seed: partial(train, model, tokens["train"], judged, small, seed)
-        for seed, model in models.items()
-    }
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(n_threads) as pool:
-            running = [pool.submit(job) for job in jobs.values()]
-            for one in progress(running, desc="language models"):
-                one.result()
+        for seed, model in progress(list(models.items()), desc="language models"):
+            train(model, tokens["train"], judged, small, seed)
     finally:
         torch.set_num_threads(n_threads)
 
