@@ -182,7 +182,7 @@ def stitch_losses(tables: Tables) -> Figure:
                 x, rows["value"], yerr=bars, fmt=marker, color=color, mec="black", mew=0.5, lw=1,
                 label=label,
             )  # fmt: skip
-        _clean(axes, named["layers"].iloc[0])
+        _clean(axes, named["layers"])
         axes.set_xticks(named["layers"]["layer_b"].to_list())
         axes.set_ylim(0, None)
         axes.set(xlabel="layer of B that is replaced", ylabel="cross-entropy (nats / token)")
@@ -201,7 +201,7 @@ def _losses(named: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
     return pd.DataFrame({new: table[old] for new, old in columns.items()})
 
 
-def _clean(axes: Axes, row: pd.Series) -> None:
-    value, low, high = (float(row[f"ce_clean{end}"]) for end in ("", "_low", "_high"))
+def _clean(axes: Axes, table: pd.DataFrame) -> None:
+    value, low, high = (table[f"ce_clean{end}"].to_numpy()[0] for end in ("", "_low", "_high"))
     axes.axhspan(low, high, color=COLORS[2], alpha=0.25, lw=0)
     axes.axhline(value, color=COLORS[2], lw=1.2, label="B as it is")
