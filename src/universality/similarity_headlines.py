@@ -50,18 +50,18 @@ def space_metrics(directory: Path) -> Metrics:
     for path in table_paths(directory, "*/spaces.parquet"):
         pair = path.parent.name
         best: dict[str, dict] = {}
-        for row in table_rows(path):
+        for row in table_rows(path, finite=False):
             key = f"{pair}_{row['space']}_{row['measure']}"
-            if key not in best or row["value"] > best[key]["value"]:
+            if "value" in row and (key not in best or row["value"] > best[key]["value"]):
                 best[key] = row
         metrics |= {key: numbers_of(row) for key, row in best.items()}
         for row in table_rows(path.with_name("inside.parquet"), finite=False):
             if row.get("measure") == "linear_cka_unbiased":
                 metrics[f"{pair}_{row['space']}_inside_{row['concept']}"] = numbers_of(row)
         related: dict[str, dict] = {}
-        for row in table_rows(path.with_name("relations.parquet")):
+        for row in table_rows(path.with_name("relations.parquet"), finite=False):
             key = f"{pair}_{row['space']}_concept_to_concept"
-            if key not in related or row["value"] > related[key]["value"]:
+            if "value" in row and (key not in related or row["value"] > related[key]["value"]):
                 related[key] = row
         metrics |= {key: numbers_of(row) for key, row in related.items()}
     return metrics

@@ -21,10 +21,12 @@ from universality.similarity.null import (
     blocks,
     compare_kernels,
     compare_linear,
+    compare_related,
     kernels,
     linear_measures,
     products,
     reduced,
+    related,
 )
 from universality.similarity.spaces import draw_blocks
 from universality.similarity.study import compare_layers
@@ -92,6 +94,16 @@ def test_kernel_measures_are_those_of_the_pure_functions(rng):
         assert expected.keys() == set(KERNELS)
         for name, value in expected.items():
             assert found[name][place] == pytest.approx(value, abs=1e-10), name
+
+
+def test_what_is_undefined_is_no_evidence(rng):
+    """Samples that are all equally far apart have no structure that could be shared."""
+    x, y = np.eye(6), rng.standard_normal((6, 4))
+    samples = blocks(6, 1, 99, rng)
+    sides = [related(side, samples, 3, 1) for side in (x, y)]
+    found = compare_related(*sides, samples)["linear_cka_unbiased"]
+    assert np.isnan(found.value)
+    assert found.p == 1
 
 
 def test_products_are_those_of_each_order(rng):

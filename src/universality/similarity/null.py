@@ -68,6 +68,10 @@ def linear_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Nu
     }
 
 
+_NOTHING = 1e-12
+"""Of a kernel's squares: an HSIC below that is rounding error."""
+
+
 @dataclass(frozen=True)
 class Blocks:
     """Samples in blocks of equal size, and how they are paired under the null."""
@@ -165,8 +169,9 @@ def kernels(x: np.ndarray, n_neighbours: int) -> Kernels:
         near.T,
     ]
     sums = np.array([kernel.sum(0) for kernel in plain])
-    spreads = np.array([np.sum(kernel**2) for kernel in plain])
-    spreads = _hsic(spreads, sums, sums)
+    squares = np.array([np.sum(kernel**2) for kernel in plain])
+    spreads = _hsic(squares, sums, sums)
+    spreads[spreads < _NOTHING * squares] = 0
     return Kernels(np.stack(matrices, axis=2), sums, spreads, n_neighbours)
 
 
@@ -188,7 +193,9 @@ def compare_kernels(a: Kernels, b: Kernels, orders: np.ndarray) -> dict[str, np.
     """Return every measure of `KERNELS` for each order of b's samples `(m, n)`, `(m,)` each."""
     sums = _permuted_sums(a.matrices, b.matrices, orders)
     hsic = _hsic(sums[:, 4:6], a.sums, b.sums.T[orders].transpose(0, 2, 1))
-    aligned = hsic / np.sqrt(a.spreads * b.spreads)
+    # As in `cka`: undefined where a kernel's unbiased HSIC with itself is not above 0.
+    defined = (a.spreads > 0) & (b.spreads > 0)
+    aligned = hsic / np.sqrt(np.where(defined, a.spreads * b.spreads, np.nan))
     n = orders.shape[1]
     return {
         "rsa": sums[:, 0],
@@ -237,9 +244,13 @@ class Compared:
 
 
 def judged(value: Numbers, left_out: Sequence[Numbers], null: np.ndarray) -> Compared:
-    """Put a value beside its values without each group `(n_groups,)` and its null `(n_null,)`."""
+    """Put a value beside its values without each group `(n_groups,)` and its null `(n_null,)`.
+
+    An undefined value is no evidence: its p is 1.
+    """
     low, high = jackknife_interval(float(value), np.array(left_out))
-    return Compared(float(value), low, high, float(np.mean(null)), permutation_p(value, null))
+    p = permutation_p(value, null) if np.isfinite(value) else 1.0
+    return Compared(float(value), low, high, float(np.mean(null)), p)
 
 
 def compare_linear(
