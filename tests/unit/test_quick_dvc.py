@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 sys.path.insert(0, str(ROOT / "workflow"))
-import quick_dvc  # noqa: E402
+import quick_dvc  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 LOCK = "schema: '2.0'\nstages:\n  a:\n    cmd: one\n  b@c:\n    cmd: two\n"
 

@@ -83,8 +83,8 @@ def test_kernel_measures_are_those_of_the_pure_functions(rng):
         near = [distances.dissimilarities(side, "euclidean") for side in (x, other)]
         apart = [distances.dissimilarities(side, "correlation") for side in (x, other)]
         expected = {
-            "rsa": distances.rsa(*apart),
-            "rsa_pearson": distances.rsa(*apart, ranked=False),
+            "rsa": distances.rsa(apart[0], apart[1]),
+            "rsa_pearson": distances.rsa(apart[0], apart[1], ranked=False),
             "distance_correlation": distances.distance_correlation(*near),
             "pairwise_distance_pearson": distances.pairwise_distance_pearson(*near),
             "rbf_cka": cka.rbf_cka(x, other),
@@ -101,7 +101,7 @@ def test_what_is_undefined_is_no_evidence(rng):
     x, y = np.eye(6), rng.standard_normal((6, 4))
     samples = blocks(6, 1, 99, rng)
     sides = [related(side, samples, 3, 1) for side in (x, y)]
-    found = compare_related(*sides, samples)["linear_cka_unbiased"]
+    found = compare_related(sides[0], sides[1], samples)["linear_cka_unbiased"]
     assert np.isnan(found.value)
     assert found.p == 1
 

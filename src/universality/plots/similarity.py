@@ -34,13 +34,21 @@ SPACES = {"activations": "LM activations", "features": "SAE features"}
 Pairs = Mapping[str, pd.DataFrame]
 
 
+def _rows(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
+    """Return the rows whose columns have the values `wanted`."""
+    kept = np.ones(len(table), dtype=bool)
+    for column, value in wanted.items():
+        kept &= (table[column] == value).to_numpy(dtype=bool)
+    return table.loc[kept]
+
+
 def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
     """Draw every layer of A against every layer of B by some measures, null in brackets."""
     figure, all_axes = panels(2 * len(IN_MAPS), len(IN_MAPS), (2.5, 2.6))
     image = None
     for index, axes in enumerate(all_axes):
         space, measure = list(SPACES)[index // len(IN_MAPS)], IN_MAPS[index % len(IN_MAPS)]
-        part = table[(table["space"] == space) & (table["measure"] == measure)]
+        part = _rows(table, space=space, measure=measure)
         values, nulls, q = (
             part.pivot(index="layer_a", columns="layer_b", values=column)
             for column in ("value", "null", "q")
@@ -59,12 +67,12 @@ def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
         axes.set(xlabel="layer of B", ylabel="layer of A")
     if image is not None:
         figure.colorbar(image, ax=all_axes, shrink=0.6, aspect=30)
-    kept = table.query("measure == 'cca'").groupby("space")[["kept_a", "kept_b"]].min()
+    of_cca = {space: _rows(table, space=space, measure="cca") for space in SPACES}
     shares = "; ".join(
-        f"{SPACES[space]} {row['kept_a']:.0%} and {row['kept_b']:.0%}"
-        for space, row in kept.iterrows()
+        f"{SPACES[space]} {part['kept_a'].min():.0%} and {part['kept_b'].min():.0%}"
+        for space, part in of_cca.items()
     )
-    d = int(table.query("measure == 'cca'")["d_a"].max())
+    d = max(int(part["d_a"].max()) for part in of_cca.values())
     figure.suptitle(
         f"{pair}: similarity (mean of permuted documents in brackets; ns: q > .05). SVCCA and "
         f"regression in {d} principal components, at least: {shares} of the variance",
@@ -78,9 +86,9 @@ def measures(pairs: Pairs) -> Figure:
     figure, all_axes = panels(len(pairs) * len(SPACES), len(SPACES), (4.8, 3.4), sharex=True)
     for index, axes in enumerate(all_axes):
         pair, space = list(pairs)[index // len(SPACES)], list(SPACES)[index % len(SPACES)]
-        table = pairs[pair][pairs[pair]["space"] == space]
+        table = _rows(pairs[pair], space=space)
         for place, measure in enumerate(NAMES):
-            part = table[table["measure"] == measure]
+            part = _rows(table, measure=measure)
             best = part.loc[part["value"].idxmax()]
             ends = np.abs(np.array([[best["value"] - best["low"]], [best["high"] - best["value"]]]))
             first = place == 0
@@ -127,10 +135,10 @@ def decoders(pairs: Pairs) -> Figure:
     )
     for index, axes in enumerate(all_axes):
         pair, measure = list(pairs)[index // len(columns)], columns[index % len(columns)]
-        table = pairs[pair][pairs[pair]["best"] & (pairs[pair]["measure"] == measure)]
+        table = _rows(pairs[pair], best=True, measure=measure)
         for place, name in enumerate(shown):
             first = place == 0
-            for row in table[table["pairing"] == name].to_dict("records"):
+            for row in _rows(table, pairing=name).to_dict("records"):
                 ends = [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]
                 axes.errorbar(
                     row["value"], place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4,
@@ -244,7 +252,7 @@ def audit(random: pd.DataFrame, variants: pd.DataFrame, published: Mapping[str, 
     left.legend(fontsize=7)
     rows = []
     for measure, shown in (("svcca_k1_as_published", "k = 1"), ("svcca", "99%")):
-        for row in variants[variants["measure"] == measure].to_dict("records"):
+        for row in _rows(variants, measure=measure).to_dict("records"):
             hook = "own layer" if row["hook"] == "own" else "layer before"
             kept = "concept tokens only" if row["filter"] == "concept_tokens" else "no token filter"
             rows.append((f"ours, {shown}: {hook}, {kept}, n = {int(row['n'])}", row))

@@ -86,7 +86,7 @@ def inside_concepts(
 
 def _with_q(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Add `q` to p-values over the rows of one measure; rows without p have none."""
-    known = table["measure"] != ""
+    known = (table["measure"] != "").to_numpy()
     for column in columns:
         if known.any():
             groups = table[known].groupby("measure")[column]

@@ -157,7 +157,7 @@ def _drawn(
 def with_q(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the rows as a table with `q` of `p`, over the rows of one measure."""
     table = pd.DataFrame(rows)
-    known = table["measure"] != ""
+    known = (table["measure"] != "").to_numpy()
     if known.any():
         groups = table[known].groupby("measure")
         table.loc[known, "q"] = groups["p"].transform(false_discovery_control)

@@ -177,7 +177,10 @@ def kernels(x: np.ndarray, n_neighbours: int) -> Kernels:
 
 def _standardised(matrix: np.ndarray, upper: tuple[np.ndarray, ...]) -> np.ndarray:
     values = matrix[upper]
-    found = (matrix - values.mean()) / (values.std() * np.sqrt(2 * len(values)))
+    spread = values.std()
+    if not spread > _NOTHING * np.abs(values).max():
+        return np.full(matrix.shape, np.nan)  # all distances are one: nothing to correlate
+    found = (matrix - values.mean()) / (spread * np.sqrt(2 * len(values)))
     np.fill_diagonal(found, 0)
     return found
 
