@@ -202,20 +202,21 @@ def test_the_planted_layer_is_found_by_every_measure(rng):
     alike = table.query("measure == 'linear_cka' and layer_a == 0").set_index("layer_b")
     assert alike.loc[9, "random_lm"] > 0.5
     assert alike.loc[3, "random_lm"] < 0.2
-    assert (table.query("measure == 'cca'")["n"] == 160).all()
-    assert table.query("measure == 'cca'")["few"].eq(160 < 5 * 12).all()
+    cca = table.query("measure == 'cca'")
+    assert set(cca["n"]) == {160}
+    assert set(cca["few"]) == {160 < 5 * 12}
 
 
 def test_nothing_shared_nothing_found(rng):
     table = compare_layers(*layers(rng, shared=False)[:2], layers(rng)[2], 4, SETTINGS, rng)
-    assert (table.query("measure == 'linear_cka_unbiased'")["q"] > 0.05).all()
+    assert table.query("measure == 'linear_cka_unbiased'")["q"].min() > 0.05
 
 
 def test_few_samples_are_said(rng):
     a, b, control = layers(rng, n=40)
     table = compare_layers(a, b, control, 4, SETTINGS, rng)
-    assert table.query("measure == 'cca'")["few"].all()
-    assert not table.query("measure == 'rsa'")["few"].any()
+    assert set(table.query("measure == 'cca'")["few"]) == {True}
+    assert set(table.query("measure == 'rsa'")["few"]) == {False}
 
 
 def test_rows_are_as_many_of_every_document(rng):
@@ -246,7 +247,7 @@ def test_decoder_rows_of_true_partners_beat_every_null(rng):
         assert good.loc[measure, "random_p"] == 0.05
         assert good.loc[measure, "value"] > good.loc[measure, "random"] + 0.2
     assert bad.loc["linear_cka_unbiased", "p"] > 0.02
-    assert (good["n"] == [100, 100, 100, 100, 60, 60, 60]).all()
+    assert good["n"].tolist() == [100, 100, 100, 100, 60, 60, 60]
 
 
 def test_a_concept_is_judged_by_random_partners(rng):
@@ -255,7 +256,7 @@ def test_a_concept_is_judged_by_random_partners(rng):
     some = among.subset(np.arange(30))
     rows = pd.DataFrame(compare_pairs(decoders, some, SETTINGS, rng, 19, among))
     # As good as any other 30 partners: no more and no less.
-    assert (rows["random_p"] > 0.05).mean() >= 0.5
+    assert np.mean(rows["random_p"].to_numpy() > 0.05) >= 0.5
     few = compare_pairs(decoders, among.subset(np.arange(5)), SETTINGS, rng)
     assert few == [{"n_pairs": 5, "measure": "", "n": 5, "few": True}]
     table = with_q(few)

@@ -72,7 +72,7 @@ def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
         f"{SPACES[space]} {part['kept_a'].min():.0%} and {part['kept_b'].min():.0%}"
         for space, part in of_cca.items()
     )
-    d = max(int(part["d_a"].max()) for part in of_cca.values())
+    d = max(part["d_a"].to_numpy().max() for part in of_cca.values())
     figure.suptitle(
         f"{pair}: similarity (mean of permuted documents in brackets; ns: q > .05). SVCCA and "
         f"regression in {d} principal components, at least: {shares} of the variance",
