@@ -43,7 +43,7 @@ class Similarity(Section):
     ]
     min_pairs: Annotated[int, Field(ge=8, description="least pairs or positions of a concept")]
     batch_tokens: Annotated[int, Field(ge=64, description="tokens in a forward pass, about")]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, description="of samples, nulls and subsets")]
 
     @model_validator(mode="after")
     def _within(self) -> "Similarity":
