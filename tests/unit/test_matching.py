@@ -419,8 +419,12 @@ def test_directories_with_different_tokenizers(tmp_path):
     tables = tables_of(tmp_path / "a", tmp_path / "b")
     assert set(tables) == {
         "features", "backward", "layers", "headline", "pairings", "scatter", "meeting", "filters",
-        "concepts", "subsets", "unfiltered",
+        "concepts", "subsets", "unfiltered", "pairs",
     }  # fmt: skip
+    written = tables["pairs"]["pairing"].tolist()
+    counted = tables["pairings"].query("layer_a < 0 and pairing == 'hungarian'")["n_pairs"]
+    assert written.count("hungarian") == counted.item()
+    assert not {"a_to_b", "mutual"} & set(written)  # the best partners tell these
     layers = tables["layers"].set_index(["layer_a", "layer_b"])
     assert set(layers["n_positions"]) == {100}
     assert set(layers["aligned_share_a"]) == {0.5}
