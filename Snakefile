@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 import dag
+import schedule
 
 MODE = config.get("mode", "exact")
 if MODE not in ("exact", "fast"):
@@ -40,7 +41,7 @@ for stage in STAGES:
             f".snakemake/stages/{stage.rule}.log",
         conda:
             "workflow/environment.yaml"
-        threads: stage.threads
+        threads: schedule.THREADS
         resources:
             mem_mb=stage.mem_mb,
         shell:

@@ -47,7 +47,6 @@ class Stage:
     outputs: tuple[Output, ...]
     params: dict[str, dict[str, Any]]
     """File -> key -> present value, sorted as in dvc.lock."""
-    threads: int
     mem_mb: int
 
     @property
@@ -82,7 +81,6 @@ def load_stages(root: Path = Path(".")) -> list[Stage]:
 
 
 def _stage(stage: Any, all_outputs: list[str]) -> Stage:
-    meta = stage.meta or {}
     params, deps = {}, []
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
@@ -97,9 +95,13 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
         inputs=tuple(path for dep in sorted(deps) for path in members(dep, all_outputs)),
         outputs=tuple(_output(out) for out in stage.outs),
         params=dict(sorted(params.items())),
-        threads=meta.get("threads", 1),
-        mem_mb=meta.get("mem_mb", 2000),
+        mem_mb=mem_mb(stage),
     )
+
+
+def mem_mb(stage: Any) -> int:
+    """Return the memory that DVC's `stage` needs: `meta: mem_mb` in dvc.yaml."""
+    return (stage.meta or {}).get("mem_mb", 1000)
 
 
 def _output(out: Any) -> Output:

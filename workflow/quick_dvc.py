@@ -1,12 +1,13 @@
 """`dvc` with less waiting: `python workflow/quick_dvc.py repro`, which is what `make repro` runs.
 
-What runs, what is written and every byte of dvc.lock are DVC's own (a test compares), so plain `dvc
-repro` can go on where this stopped, and the other way round. Three things are quicker:
+What runs and what is written are DVC's own (a test compares every byte of dvc.lock), so plain `dvc
+repro` can go on where this stopped, and the other way round. These are quicker:
 - DVC parses params.yaml again for every stage: here a text that was parsed is copied;
 - it parses and writes all of dvc.lock after every stage, seconds each time for a hundred stages:
   here the one entry is replaced in the text, and the file as a whole or not at all;
-- every stage imports torch and the model libraries, five seconds each: here one process imports
-  them once, and each stage of `repro` is forked from it. On Linux only: elsewhere libraries break.
+- it runs one stage after the other: here as many as there are cores (schedule.py), since most
+  stages use one core well and two badly;
+- every stage imports its libraries: here they are imported once (forks.py).
 
 DVC has no settings for these, so its internals are replaced; requirements.lock pins its version.
 """
@@ -15,15 +16,19 @@ import contextlib
 import copy
 import functools
 import itertools
-import multiprocessing
-import os
 import shlex
 import sys
-import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forks
+import schedule
+
 COMMAND = "universality"
+SERIAL = ("dry", "force_downstream", "interactive")
+"""Options of `dvc repro` with which stages run one after the other, by DVC's own loop."""
 
 
 def main(arguments: list[str]) -> int:
@@ -31,8 +36,8 @@ def main(arguments: list[str]) -> int:
     from dvc.cli import main as dvc
 
     quicken()
-    if sys.platform == "linux" and arguments[:1] == ["repro"]:
-        _fork_stages()
+    if arguments[:1] == ["repro"]:
+        _many_at_once()
     return dvc(arguments)
 
 
@@ -91,50 +96,93 @@ def with_entry(text: str, entry: str) -> str:
 
 def write_whole(path: Path, text: str) -> None:
     """Write `path` as a whole or, when killed, not at all."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}", delete=False
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, path.stat().st_mode if path.exists() else 0o644)
-    os.replace(file.name, path)
+    from universality.io import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _fork_stages() -> None:
+class Turn:
+    """DVC's work is done by one thread at a time; only the stages' commands run beside it.
+
+    With the turn comes DVC's lock of the repository, and both are given away while a command runs.
+    """
+
+    def __init__(self, repo: Any):
+        self.repo = repo
+        self._mine = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._mine.acquire()
+        try:
+            self.repo.lock.lock()
+        except BaseException:
+            self._mine.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.repo.lock.unlock()
+        self._mine.release()
+
+    @contextlib.contextmanager
+    def given_away(self) -> Iterator[None]:
+        """Let others work; DVC has unlocked the repository, and locks it afterwards."""
+        self._mine.release()
+        try:
+            yield
+        finally:
+            self._mine.acquire()
+
+
+def _many_at_once() -> None:
+    import dag  # not at the top: a forked stage imports the main file again
+    from dvc.repo import reproduce
     from dvc.stage import run
     from dvc.stage.exceptions import StageCmdFailedError
 
-    plain = run._run
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["warm"])
-    here = str(Path(__file__).parent)
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*paths, here]))
+    one_by_one, plain = reproduce._reproduce, run._run
+    turns: list[Turn] = []
 
-    def run_stage(executable: str | None, cmd: str, **options: Any) -> None:
+    def reproduce_all(
+        stages: list[Any], graph: Any = None, on_error: str = "fail", **options: Any
+    ) -> list[Any]:
+        unusual = on_error != "fail" or any(options.get(name) for name in SERIAL)
+        if graph is None or unusual:
+            return one_by_one(stages, graph=graph, on_error=on_error, **options)
+        options.pop("force_downstream", None)
+        turn = Turn(stages[0].repo)
+        turns[:] = [turn]
+
+        def work(stage: Any) -> Any:
+            with turn:
+                return reproduce._reproduce_stage(
+                    stage, upstream=list(graph.successors(stage)), **options
+                )
+
+        turn.repo.lock.unlock()  # it is locked by the caller, who unlocks it
+        try:
+            results, errors = schedule.run(
+                stages, {stage: set(graph.successors(stage)) for stage in stages}, work, dag.mem_mb
+            )
+        finally:
+            turn.repo.lock.lock()
+        for stage, error in errors.items():
+            reproduce._raise_error(error, stage)
+        return [results[stage] for stage in stages if results[stage]]
+
+    def run_command(executable: str | None, cmd: str, **options: Any) -> None:
         words = shlex.split(cmd, comments=False)
-        if words[0] != COMMAND or set(cmd) & set("|&;<>()$`*?[]~"):
-            plain(executable, cmd, **options)
-            return
-        stage = server.Process(target=call, args=(words, options["cwd"], options["env"]))
-        stage.start()
-        with contextlib.suppress(KeyboardInterrupt):  # the stage has it, too, and ends
-            stage.join()
-        stage.join()
-        if stage.exitcode != 0:
-            raise StageCmdFailedError(cmd, stage.exitcode)
+        with turns[0].given_away() if turns else contextlib.nullcontext():
+            if words[0] != COMMAND or set(cmd) & set("|&;<>()$`*?[]~"):
+                plain(executable, cmd, **options)
+                return
+            name = options["env"]["DVC_STAGE"]
+            status = forks.run(name, words, Path(options["cwd"]), options["env"])
+        if status != 0:
+            raise StageCmdFailedError(cmd, status)
 
-    run._run = run_stage
-
-
-def call(words: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Run the console command `words` in this process, forked from the one with the imports."""
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = words
-    from universality.cli import main
-
-    sys.exit(main())
+    reproduce._reproduce = reproduce_all
+    run._run = run_command
 
 
 if __name__ == "__main__":

@@ -125,8 +125,9 @@ def settle() -> None:
     # Threads that wait spin for a moment only (libgomp's default, 300,000 turns, starves all others
     # as soon as anything else runs); not at all would cost a third of the speed.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    # One each: stages run side by side, and most share two cores badly.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = os.environ.get("UNIVERSALITY_THREADS", "2")
+        os.environ[name] = os.environ.get("UNIVERSALITY_THREADS", "1")
     # MKL may else use fewer threads for a product when it thinks best, or other instructions for
     # another alignment: other sums, other hashes.
     os.environ["MKL_DYNAMIC"] = "FALSE"

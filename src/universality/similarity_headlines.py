@@ -49,26 +49,28 @@ def space_metrics(directory: Path) -> Metrics:
     metrics: Metrics = {}
     for path in table_paths(directory, "*/spaces.parquet"):
         pair = path.parent.name
-        best: dict[str, dict] = {}
-        for row in table_rows(path, finite=False):
-            key = f"{pair}_{row['space']}_{row['measure']}"
-            if "value" in row and (key not in best or row["value"] > best[key]["value"]):
-                best[key] = row
-        metrics |= {key: numbers_of(row) for key, row in best.items()}
+        for row in _highest(path, "space", "measure"):
+            metrics[f"{pair}_{row['space']}_{row['measure']}"] = numbers_of(row)
         for row in table_rows(path.with_name("inside.parquet"), finite=False):
             if row.get("measure") == "linear_cka_unbiased":
                 metrics[f"{pair}_{row['space']}_inside_{row['concept']}"] = numbers_of(row)
-        related: dict[str, dict] = {}
-        for row in table_rows(path.with_name("relations.parquet"), finite=False):
-            key = f"{pair}_{row['space']}_concept_to_concept"
-            if "value" in row and (key not in related or row["value"] > related[key]["value"]):
-                related[key] = row
-        metrics |= {key: numbers_of(row) for key, row in related.items()}
+        for row in _highest(path.with_name("relations.parquet"), "space"):
+            metrics[f"{pair}_{row['space']}_concept_to_concept"] = numbers_of(row)
     return metrics
 
 
+def _highest(path: Path, *keys: str) -> list[dict]:
+    """Return, of the rows of a table that are alike in `keys`, the one with the highest value."""
+    best: dict[tuple, dict] = {}
+    for row in table_rows(path, finite=False):
+        key = tuple(row[name] for name in keys)
+        if "value" in row and (key not in best or row["value"] > best[key]["value"]):
+            best[key] = row
+    return list(best.values())
+
+
 def decoder_metrics(directory: Path) -> Metrics:
-    """Return the decoder rows of every pairing, at each layer of A with its best layer of B."""
+    """Return the decoder rows of every pairing, at the pair of layers that is most alike."""
     metrics: Metrics = {}
     for path in table_paths(directory, "*/decoders.parquet"):
         pair = path.parent.name

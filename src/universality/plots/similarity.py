@@ -1,9 +1,11 @@
 """Figures of the study of spaces: tables in, a figure out."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -32,6 +34,13 @@ NAMES = {
 IN_MAPS = ("svcca", "regression_r2", "linear_cka_unbiased", "rbf_cka", "rsa", "mutual_knn")
 SPACES = {"activations": "LM activations", "features": "SAE features"}
 Pairs = Mapping[str, pd.DataFrame]
+MEASURES_KEY = (
+    "highest of all pairs of layers",
+    "null: documents of B permuted",
+    "untrained LM instead of B",
+)
+DECODERS_KEY = ("partners", "null: partners exchanged", "random features, as many")
+_HOLLOW = {"marker": MARKERS[2], "mfc": "none"}
 
 
 def _rows(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
@@ -40,6 +49,30 @@ def _rows(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     for column, value in wanted.items():
         kept &= (table[column] == value).to_numpy(dtype=bool)
     return table.loc[kept]
+
+
+def _mark(
+    axes: Axes,
+    place: float,
+    row: Mapping[str, Any] | pd.Series,
+    key: tuple[str, str, str] | None = None,
+    second: str | None = None,
+    look: Mapping[str, Any] | None = None,
+) -> None:
+    """Mark a value with its interval and its null, and the number `second` if the row has it.
+
+    `key` names the three for the legend, where each name is shown once.
+    """
+    names = key or (None, None, None)
+    value = row["value"]
+    ends = [[max(value - row["low"], 0)], [max(row["high"] - value, 0)]]
+    axes.errorbar(
+        value, place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4, capsize=2, label=names[0]
+    )
+    axes.plot(row["null"], place, "|", color="black", ms=8, mew=1.5, label=names[1])
+    if second and np.isfinite(row[second]):
+        style = {"color": COLORS[1], "ls": "", "ms": 4, **(look or {})}
+        axes.plot(row[second], place, label=names[2], **style)
 
 
 def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
@@ -90,20 +123,7 @@ def measures(pairs: Pairs) -> Figure:
         for place, measure in enumerate(NAMES):
             part = _rows(table, measure=measure)
             best = part.loc[part["value"].idxmax()]
-            ends = np.abs(np.array([[best["value"] - best["low"]], [best["high"] - best["value"]]]))
-            first = place == 0
-            axes.errorbar(
-                best["value"], place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], capsize=2, ms=4,
-                label="highest of all pairs of layers" if first else None,
-            )  # fmt: skip
-            axes.plot(
-                best["random_lm"], place, MARKERS[2], color=COLORS[1], ms=4,
-                label="untrained LM instead of B" if first else None,
-            )  # fmt: skip
-            axes.plot(
-                best["null"], place, "|", color="black", ms=8, mew=1.5,
-                label="null: documents of B permuted" if first else None,
-            )  # fmt: skip
+            _mark(axes, place, best, MEASURES_KEY, "random_lm", {"marker": MARKERS[2]})
             note = " (n < 5 d)" if best["few"] else ""
             axes.text(
                 1.02, place, f"{int(best['layer_a'])}, {int(best['layer_b'])}{note}", fontsize=6,
@@ -137,22 +157,8 @@ def decoders(pairs: Pairs) -> Figure:
         pair, measure = list(pairs)[index // len(columns)], columns[index % len(columns)]
         table = _rows(pairs[pair], best=True, measure=measure)
         for place, name in enumerate(shown):
-            first = place == 0
             for row in _rows(table, pairing=name).to_dict("records"):
-                ends = [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]
-                axes.errorbar(
-                    row["value"], place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4,
-                    capsize=2, label="partners" if first else None,
-                )  # fmt: skip
-                axes.plot(
-                    row["null"], place, "|", color="black", ms=7, mew=1.5,
-                    label="null: partners exchanged" if first else None,
-                )  # fmt: skip
-                if np.isfinite(row["random"]):
-                    axes.plot(
-                        row["random"], place, MARKERS[2], color=COLORS[1], ms=4, mfc="none",
-                        label="random features, as many",
-                    )  # fmt: skip
+                _mark(axes, place, row, DECODERS_KEY, "random", _HOLLOW)
                 axes.text(1.03, place, f"{int(row['n'])}", fontsize=5.5, va="center")
         axes.set_yticks(range(len(shown)), list(shown.values()), fontsize=6.5)
         axes.set_title(f"{pair}\n{NAMES[measure]}", fontsize=7.5)
@@ -183,21 +189,10 @@ def concepts(decoders: Pairs, inside: Pairs, relations: Pairs) -> Figure:
                 "space == 'activations' and measure == 'linear_cka_unbiased'"
             )
             second, title = "random positions, as many", f"{pair}: activations, unbiased CKA"
+        key = ("concept", "null: permuted", second)
+        hollow = {"marker": MARKERS[2 + kind], "color": COLORS[1 + kind], "mfc": "none"}
         for place, row in enumerate(table.to_dict("records")):
-            ends = [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]
-            first = place == 0
-            axes.errorbar(
-                row["value"], place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4, capsize=2,
-                label="concept" if first else None,
-            )  # fmt: skip
-            axes.plot(
-                row["null"], place, "|", color="black", ms=8, mew=1.5,
-                label="null: permuted" if first else None,
-            )  # fmt: skip
-            axes.plot(
-                row["random"], place, MARKERS[2 + kind], color=COLORS[1 + kind], ms=4, mfc="none",
-                label=second if first else None,
-            )  # fmt: skip
+            _mark(axes, place, row, key, "random", hollow)
         names = [f"{row['concept']} ({int(row['n'])})" for row in table.to_dict("records")]
         axes.set_yticks(range(len(names)), names, fontsize=6.5)
         axes.invert_yaxis()
@@ -208,7 +203,7 @@ def concepts(decoders: Pairs, inside: Pairs, relations: Pairs) -> Figure:
     return figure
 
 
-def _relations(axes, table: pd.DataFrame) -> None:
+def _relations(axes: Axes, table: pd.DataFrame) -> None:
     for place, (space, part) in enumerate(table.groupby("space", sort=False)):
         best = part.loc[part.groupby("layer_a")["value"].idxmax()]
         x = best["layer_a"] + 0.1 * place
@@ -260,9 +255,7 @@ def audit(random: pd.DataFrame, variants: pd.DataFrame, published: Mapping[str, 
         right.plot(value, place, MARKERS[3], color=COLORS[1], ms=4)
         right.text(-0.02, place, label, ha="right", va="center", fontsize=6.5)
     for place, (label, row) in enumerate(rows, start=len(published)):
-        ends = [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]
-        right.errorbar(row["value"], place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4)
-        right.plot(row["null"], place, "|", color="black", ms=8, mew=1.5)
+        _mark(right, place, row)
         right.text(-0.02, place, label, ha="right", va="center", fontsize=6.5)
     right.set(xlim=(0, 1), xlabel="SVCCA of decoder rows (|: partners exchanged)")
     right.set_yticks([])

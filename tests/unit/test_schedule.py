@@ -1,0 +1,81 @@
+"""Running the stages of a graph side by side."""
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+import schedule  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+NEEDS = {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}, "e": set()}
+
+
+class Work:
+    """Notes what runs beside what, and in which order things start and end."""
+
+    def __init__(self, bad: str = ""):
+        self.started, self.ended, self.beside = [], [], []
+        self._bad, self._mine, self._now = bad, threading.Lock(), set()
+
+    def __call__(self, node: str) -> str:
+        with self._mine:
+            self.started.append(node)
+            self._now.add(node)
+            self.beside.append(set(self._now))
+        time.sleep(0.05)
+        with self._mine:
+            self._now.remove(node)
+            self.ended.append(node)
+        if node == self._bad:
+            raise ValueError(node)
+        return node.upper()
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_each_node_runs_once_after_what_it_needs(jobs):
+    work = Work()
+    results, errors = schedule.run(list(NEEDS), NEEDS, work, jobs=jobs)
+    assert errors == {}
+    assert results == {node: node.upper() for node in NEEDS}
+    assert sorted(work.started) == sorted(NEEDS)
+    for node, needed in NEEDS.items():
+        for other in needed:
+            assert work.ended.index(other) < work.ended.index(node)
+    assert min(jobs, 2) <= max(map(len, work.beside)) <= jobs
+
+
+def test_the_longest_chain_starts_first():
+    work = Work()
+    schedule.run(["e", "a", "b", "c", "d"], NEEDS, work, jobs=1)
+    assert work.started == ["a", "b", "c", "e", "d"]
+
+
+def test_what_does_not_fit_into_memory_waits():
+    work = Work()
+    free = {node: set() for node in "abc"}
+    schedule.run(list(free), free, work, cost={"a": 5, "b": 6, "c": 9}.__getitem__, jobs=3, room=11)
+    assert work.beside == [{"a"}, {"a", "b"}, {"c"}]
+    assert schedule.run(["a"], free, Work(), cost=lambda _: 99, jobs=3, room=11)[0] == {"a": "A"}
+
+
+def test_after_an_error_nothing_new_starts():
+    work = Work(bad="a")
+    results, errors = schedule.run(list(NEEDS), NEEDS, work, jobs=2)
+    assert sorted(work.started) == ["a", "e"]
+    assert results == {"e": "E"}
+    assert [str(error) for error in errors.values()] == ["a"]
+
+
+def test_a_subset_of_the_graph_needs_only_what_is_in_it():
+    assert schedule.run(["d", "b"], NEEDS, Work(), jobs=2)[0] == {"b": "B", "d": "D"}
+
+
+def test_jobs_from_the_environment(monkeypatch):
+    monkeypatch.setenv("UNIVERSALITY_JOBS", "3")
+    assert schedule.n_jobs() == 3
+    monkeypatch.setenv("UNIVERSALITY_JOBS", "many")
+    with pytest.raises(schedule.InputError, match="'many'"):
+        schedule.n_jobs()

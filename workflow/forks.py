@@ -1,0 +1,92 @@
+"""Run the command of a stage, with what it says in a file of its own.
+
+Every stage imports torch and the model libraries, five seconds each: on Linux, one process imports
+them once and each stage is forked from it. Elsewhere libraries break, and the stage is a process
+like any other.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+LOGS = Path(".dvc", "tmp", "stages")
+SHOWN = 40
+"""The last lines of a log that are shown when a stage fails."""
+
+_PDEATHSIG = 1
+
+
+def server() -> ForkServerContext | None:
+    """Return the process that stages are forked from, or None where they are not."""
+    if sys.platform != "linux":
+        return None
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["warm"])
+    here = str(Path(__file__).parent)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if here not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*paths, here]))
+    return context
+
+
+def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """Run `words`, the console command of stage `name`, in `folder`; returns its exit status.
+
+    One line says how long it took, and the end of the log why it failed.
+    """
+    log = folder / LOGS / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    context = server()
+    start = time.monotonic()
+    if context:
+        process = context.Process(target=_call, args=(words, folder, environment, log))
+        process.start()
+        process.join()
+        status = process.exitcode or 0
+    else:
+        with log.open("w", encoding="utf-8") as stream:
+            status = subprocess.run(
+                words, cwd=folder, env=environment, check=False, stdout=stream, stderr=stream
+            ).returncode
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    if status:
+        sys.stderr.write("".join(f"{line}\n" for line in lines[-SHOWN:]))
+    took = f"{name}: {'failed after ' if status else ''}{time.monotonic() - start:.0f} s"
+    used = lines[-1] if lines and lines[-1].startswith(_USED) else ""
+    sys.stderr.write(f"{took}{used.removeprefix(_USED)}\n")
+    return status
+
+
+_USED = "used"
+
+
+def _call(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> None:
+    """Run the console command in this process, forked from the one with the imports."""
+    # When the run is killed, so that it cannot end its stages, they end with it.
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGTERM)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    sys.argv = words
+    from universality.cli import main
+
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    finally:
+        use = resource.getrusage(resource.RUSAGE_SELF)
+        cpu, peak = use.ru_utime + use.ru_stime, use.ru_maxrss / 1e6
+        sys.stdout.flush()
+        sys.stderr.write(f"{_USED}, {cpu:.0f} s of CPU, {peak:.1f} GB\n")
+        sys.stderr.flush()
