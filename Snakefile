@@ -9,7 +9,6 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 import dag
-import schedule
 
 MODE = config.get("mode", "exact")
 if MODE not in ("exact", "fast"):
@@ -41,7 +40,7 @@ for stage in STAGES:
             f".snakemake/stages/{stage.rule}.log",
         conda:
             "workflow/environment.yaml"
-        threads: schedule.THREADS
+        threads: stage.threads
         resources:
             mem_mb=stage.mem_mb,
         shell:

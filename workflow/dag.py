@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import schedule
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
@@ -47,6 +48,7 @@ class Stage:
     outputs: tuple[Output, ...]
     params: dict[str, dict[str, Any]]
     """File -> key -> present value, sorted as in dvc.lock."""
+    threads: int
     mem_mb: int
 
     @property
@@ -95,13 +97,15 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
         inputs=tuple(path for dep in sorted(deps) for path in members(dep, all_outputs)),
         outputs=tuple(_output(out) for out in stage.outs),
         params=dict(sorted(params.items())),
-        mem_mb=mem_mb(stage),
+        threads=demand(stage)[0],
+        mem_mb=demand(stage)[1],
     )
 
 
-def mem_mb(stage: Any) -> int:
-    """Return the memory that DVC's `stage` needs: `meta: mem_mb` in dvc.yaml."""
-    return (stage.meta or {}).get("mem_mb", 1000)
+def demand(stage: Any) -> tuple[int, int]:
+    """Return the threads and the memory in MB that DVC's `stage` uses: `meta` in dvc.yaml."""
+    meta = stage.meta or {}
+    return meta.get("threads", 1) * schedule.THREADS, meta.get("mem_mb", 1000)
 
 
 def _output(out: Any) -> Output:

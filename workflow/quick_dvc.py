@@ -2,7 +2,8 @@
 
 What runs and what is written are DVC's own (a test compares every byte of dvc.lock), so plain `dvc
 repro` can go on where this stopped, and the other way round. These are quicker:
-- DVC parses params.yaml again for every stage: here a text that was parsed is copied;
+- DVC parses params.yaml again for every stage, and all YAML in every process: here a text that was
+  parsed is kept as JSON, under its hash;
 - it parses and writes all of dvc.lock after every stage, seconds each time for a hundred stages:
   here the one entry is replaced in the text, and the file as a whole or not at all;
 - it runs one stage after the other: here as many as there are cores (schedule.py), since most
@@ -15,7 +16,9 @@ DVC has no settings for these, so its internals are replaced; requirements.lock 
 import contextlib
 import copy
 import functools
+import hashlib
 import itertools
+import json
 import shlex
 import sys
 import threading
@@ -27,6 +30,9 @@ import forks
 import schedule
 
 COMMAND = "universality"
+PARSED = Path(".dvc", "tmp", "parsed")
+N_PARSED = 16
+"""So many texts are kept."""
 SERIAL = ("dry", "force_downstream", "interactive")
 """Options of `dvc repro` with which stages run one after the other, by DVC's own loop."""
 
@@ -53,14 +59,37 @@ def _parse_once() -> None:
     from dvc.utils.serialize import _yaml
 
     parse = _yaml.parse_yaml
-    parsed = functools.lru_cache(maxsize=8)(lambda text, path: parse(text, path))
+    known: dict[str, Any] = {}
 
     def parse_yaml(text: str, path: str, typ: str = "safe") -> Any:
         if typ != "safe":  # with comments and positions, for writing
             return parse(text, path, typ)
-        return copy.deepcopy(parsed(text, path))
+        key = hashlib.sha256(text.encode()).hexdigest()
+        if key not in known:
+            known[key] = stored(key) or store(key, parse(text, path, typ))
+        found = known[key]
+        return json.loads(found) if isinstance(found, str) else copy.deepcopy(found)
 
     _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
+
+
+def stored(key: str) -> str | None:
+    """Return the JSON of the YAML text with hash `key`, if an earlier process left it."""
+    path = PARSED / f"{key}.json"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def store(key: str, value: Any) -> Any:
+    """Return `value` as JSON, left for later processes; or itself if JSON cannot hold it."""
+    text = json.dumps(value, default=str)
+    if json.loads(text) != value:  # dates, keys that are numbers
+        return value
+    if PARSED.parent.is_dir():
+        PARSED.mkdir(exist_ok=True)
+        for old in sorted(PARSED.iterdir(), key=lambda path: path.stat().st_mtime)[: -N_PARSED + 1]:
+            old.unlink(missing_ok=True)
+        write_whole(PARSED / f"{key}.json", text)
+    return text
 
 
 def _write_one_entry() -> None:
@@ -139,6 +168,7 @@ def _many_at_once() -> None:
     from dvc.repo import reproduce
     from dvc.stage import run
     from dvc.stage.exceptions import StageCmdFailedError
+    from dvc.utils.serialize import _yaml
 
     one_by_one, plain = reproduce._reproduce, run._run
     turns: list[Turn] = []
@@ -162,12 +192,14 @@ def _many_at_once() -> None:
         turn.repo.lock.unlock()  # it is locked by the caller, who unlocks it
         try:
             results, errors = schedule.run(
-                stages, {stage: set(graph.successors(stage)) for stage in stages}, work, dag.mem_mb
+                stages, {stage: set(graph.successors(stage)) for stage in stages}, work, dag.demand
             )
         finally:
             turn.repo.lock.lock()
         for stage, error in errors.items():
             reproduce._raise_error(error, stage)
+        if any(results.values()):  # the next process finds it parsed
+            _yaml.parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"), "dvc.lock")
         return [results[stage] for stage in stages if results[stage]]
 
     def run_command(executable: str | None, cmd: str, **options: Any) -> None:

@@ -11,14 +11,14 @@ Node = TypeVar("Node", bound=Hashable)
 Result = TypeVar("Result")
 
 THREADS = int(os.environ.get("UNIVERSALITY_THREADS", "1"))
-"""What one stage may use; `universality.cli.settle` tells the libraries."""
+"""What a library may use in a stage; `universality.cli.settle` tells them."""
 
 
-def n_jobs() -> int:
-    """Return how many stages run at once: UNIVERSALITY_JOBS, or what the cores allow."""
-    text = os.environ.get("UNIVERSALITY_JOBS") or str(max((os.cpu_count() or 1) // THREADS, 1))
+def n_cores() -> int:
+    """Return how many cores all stages together use: UNIVERSALITY_CORES, or all there are."""
+    text = os.environ.get("UNIVERSALITY_CORES") or str(os.cpu_count() or 1)
     if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"UNIVERSALITY_JOBS is {text!r}, expected a number of stages from 1 on")
+        raise InputError(f"UNIVERSALITY_CORES is {text!r}, expected a number from 1 on")
     return int(text)
 
 
@@ -31,34 +31,35 @@ def run(
     nodes: Sequence[Node],
     needs: Mapping[Node, set[Node]],
     work: Callable[[Node], Result],
-    cost: Callable[[Node], int] = lambda _: 0,
-    jobs: int | None = None,
-    room: int | None = None,
+    demand: Callable[[Node], tuple[int, int]] = lambda _: (1, 0),
+    cores: int | None = None,
+    memory: int | None = None,
 ) -> tuple[dict[Node, Result], dict[Node, Exception]]:
     """Call `work` for every node, after it returned for all that the node `needs`.
 
-    Of the nodes that are ready, the one with the longest way to go after it starts first. At most
-    `jobs` (`n_jobs`) run at once, and only as many as their `cost` in MB fits into `room`
+    Of the nodes that are ready, the one with the longest way to go after it starts first. So many
+    run at once as their `demand`, threads and MB, fits into `cores` (`n_cores`) and `memory`
     (`memory_mb`), but always one. After an error nothing new starts; what runs is waited for.
 
     Returns:
         What `work` returned, and what it raised.
     """
-    jobs, room = jobs or n_jobs(), room or memory_mb()
+    room = cores or n_cores(), memory or memory_mb()
     way = _ways(nodes, needs)
     left = sorted(nodes, key=lambda node: -way[node])  # stable: else the given order
     running: dict[Future[Result], Node] = {}
     results: dict[Node, Result] = {}
     errors: dict[Node, Exception] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(len(nodes) or 1) as pool:
         while running or (left and not errors):
             for node in list(left if not errors else ()):
-                used = sum(cost(other) for other in running.values())
-                if len(running) == jobs or (running and used + cost(node) > room):
-                    break
-                if needs[node] & way.keys() <= results.keys():
-                    running[pool.submit(work, node)] = node
-                    left.remove(node)
+                if not needs[node] & way.keys() <= results.keys():
+                    continue
+                used = zip(*map(demand, [node, *running.values()]), strict=True)
+                if running and any(sum(x) > y for x, y in zip(used, room, strict=True)):
+                    break  # or small ones would keep a large one waiting for ever
+                running[pool.submit(work, node)] = node
+                left.remove(node)
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 node = running.pop(done)
                 error = done.exception()

@@ -1,8 +1,11 @@
 """Null distributions: the same measurement on data whose relation was destroyed."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
 
 from universality.stats import percentile_interval
 
@@ -14,6 +17,25 @@ def permutation_p(observed: float, null: np.ndarray) -> float:
     """
     null = np.asarray(null)
     return float((1 + np.count_nonzero(null >= observed)) / (1 + null.size))
+
+
+def with_q(table: pd.DataFrame, *columns: str, by: str = "") -> pd.DataFrame:
+    """Add to each of `columns` of p-values what Benjamini and Hochberg (1995) make of them.
+
+    `q` of `p`, `x_q` of `x_p`: over all rows, or over those of each value of `by`. Rows without p,
+    where nothing was tested, count for nothing; a column that no row has stays away.
+    """
+    for column in columns:
+        if column in table:
+            tested = table[table[column].notna()]
+            groups = tested.groupby(by if by else np.zeros(len(tested)))[column]
+            q = groups.transform(false_discovery_control).reindex(table.index)
+            table = table.assign(**{_P.sub("q", column): q})
+    return table
+
+
+_P = re.compile(r"(?<![^_])p(?![^_])")
+"""The part `p` of a column's name."""
 
 
 def judged(

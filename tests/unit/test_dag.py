@@ -138,6 +138,7 @@ def stage(name="s@x", **changes):
         "inputs": ("src/a.py",),
         "outputs": (dag.Output("data/x", True, None, True),),
         "params": {"params.yaml": {"k": 1}},
+        "threads": 1,
         "mem_mb": 1,
     }
     return dag.Stage(name=name, **(given | changes))

@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from universality.nulls import documents_meeting, permutation_p, shift_offsets
+from universality.nulls import documents_meeting, permutation_p, shift_offsets, with_q
 
 
 def test_p_by_hand():
@@ -44,3 +45,14 @@ def test_documents_meet_others_from_their_first_positions_on():
     same = documents_meeting(documents, 3)
     assert np.array_equal(*same)
     assert len(same[0]) == 6
+
+
+def test_q_is_over_the_rows_that_were_tested():
+    nan = float("nan")
+    table = pd.DataFrame({"m": ["a", "b", "a", "b"], "p": [0.01, 0.02, 0.5, nan], "x_p_low": nan})
+    over_all = with_q(table, "p", "x_p_low", "absent_p")
+    assert over_all["q"].tolist() == pytest.approx([0.03, 0.03, 0.5, nan], nan_ok=True)
+    assert over_all["x_q_low"].isna().all()
+    assert "absent_q" not in over_all
+    by = with_q(table, "p", by="m")["q"]
+    assert by.tolist() == pytest.approx([0.02, 0.02, 0.5, nan], nan_ok=True)

@@ -5,6 +5,7 @@ from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from universality.sampling import LlamaDecoder, draw, sample_documents
+from universality.stages.sample_corpus import command
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,17 @@ def test_documents_end_at_a_stop_token_and_repeat_with_the_seed(tiny_model):
     assert not {0, 1, 7, 8, 9} & {token for ids in documents for token in ids}
     assert documents == sample(0)
     assert documents != sample(1)
+
+
+def test_the_number_of_workers_changes_nothing(tiny_model, tmp_path):
+    params = tmp_path / "params.yaml"
+    section = "{model: m, n_tokens: 700, max_tokens: 20, batch_size: 8, temperature: 1.0, "
+    params.write_text(f"sampled_corpora: {{c: {section}validation_fraction: 0.2, seed: 0}}}}")
+    made = []
+    for workers in (1, 2, 5):
+        out = tmp_path / f"corpus{workers}"
+        command("c", tiny_model, out, workers, params)
+        files = {str(path.relative_to(out)): path for path in out.rglob("*") if path.is_file()}
+        made.append({name: path.read_bytes() for name, path in files.items()})
+    assert made[0] == made[1] == made[2]
+    assert b'"n_tokens"' in b"".join(made[0].values())

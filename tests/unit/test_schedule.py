@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
-import schedule  # noqa: E402  # pyright: ignore[reportMissingImports]
+import schedule  # pyright: ignore[reportMissingImports]
 
 NEEDS = {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}, "e": set()}
 
@@ -34,48 +34,55 @@ class Work:
         return node.upper()
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_each_node_runs_once_after_what_it_needs(jobs):
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_each_node_runs_once_after_what_it_needs(cores):
     work = Work()
-    results, errors = schedule.run(list(NEEDS), NEEDS, work, jobs=jobs)
+    results, errors = schedule.run(list(NEEDS), NEEDS, work, cores=cores)
     assert errors == {}
     assert results == {node: node.upper() for node in NEEDS}
     assert sorted(work.started) == sorted(NEEDS)
     for node, needed in NEEDS.items():
         for other in needed:
             assert work.ended.index(other) < work.ended.index(node)
-    assert min(jobs, 2) <= max(map(len, work.beside)) <= jobs
+    assert min(cores, 2) <= max(map(len, work.beside)) <= cores
 
 
 def test_the_longest_chain_starts_first():
     work = Work()
-    schedule.run(["e", "a", "b", "c", "d"], NEEDS, work, jobs=1)
+    schedule.run(["e", "a", "b", "c", "d"], NEEDS, work, cores=1)
     assert work.started == ["a", "b", "c", "e", "d"]
 
 
-def test_what_does_not_fit_into_memory_waits():
-    work = Work()
+@pytest.mark.parametrize("which", ["threads", "memory"])
+def test_what_does_not_fit_waits(which):
     free = {node: set() for node in "abc"}
-    schedule.run(list(free), free, work, cost={"a": 5, "b": 6, "c": 9}.__getitem__, jobs=3, room=11)
-    assert work.beside == [{"a"}, {"a", "b"}, {"c"}]
-    assert schedule.run(["a"], free, Work(), cost=lambda _: 99, jobs=3, room=11)[0] == {"a": "A"}
+    sizes = {"a": 5, "b": 6, "c": 9}
+
+    def run(nodes, size):
+        work = Work()
+        demand = lambda n: (size(n), 1) if which == "threads" else (1, size(n))  # noqa: E731
+        schedule.run(nodes, free, work, demand, cores=11, memory=11)
+        return work
+
+    assert run(list(free), sizes.__getitem__).beside == [{"a"}, {"a", "b"}, {"c"}]
+    assert run(["a"], lambda _: 99).ended == ["a"]
 
 
 def test_after_an_error_nothing_new_starts():
     work = Work(bad="a")
-    results, errors = schedule.run(list(NEEDS), NEEDS, work, jobs=2)
+    results, errors = schedule.run(list(NEEDS), NEEDS, work, cores=2)
     assert sorted(work.started) == ["a", "e"]
     assert results == {"e": "E"}
     assert [str(error) for error in errors.values()] == ["a"]
 
 
 def test_a_subset_of_the_graph_needs_only_what_is_in_it():
-    assert schedule.run(["d", "b"], NEEDS, Work(), jobs=2)[0] == {"b": "B", "d": "D"}
+    assert schedule.run(["d", "b"], NEEDS, Work(), cores=2)[0] == {"b": "B", "d": "D"}
 
 
-def test_jobs_from_the_environment(monkeypatch):
-    monkeypatch.setenv("UNIVERSALITY_JOBS", "3")
-    assert schedule.n_jobs() == 3
-    monkeypatch.setenv("UNIVERSALITY_JOBS", "many")
+def test_cores_from_the_environment(monkeypatch):
+    monkeypatch.setenv("UNIVERSALITY_CORES", "3")
+    assert schedule.n_cores() == 3
+    monkeypatch.setenv("UNIVERSALITY_CORES", "many")
     with pytest.raises(schedule.InputError, match="'many'"):
-        schedule.n_jobs()
+        schedule.n_cores()

@@ -14,7 +14,7 @@ from universality.similarity.concepts import (
     inside_concepts,
     rsa_of_orders,
 )
-from universality.similarity.decoders import Decoders, compare_pairs, projected, with_q
+from universality.similarity.decoders import Decoders, compare_pairs, projected
 from universality.similarity.null import (
     KERNELS,
     Reduced,
@@ -260,8 +260,6 @@ def test_a_concept_is_judged_by_random_partners(rng):
     assert np.mean(rows["random_p"].to_numpy() > 0.05) >= 0.5
     few = compare_pairs(decoders, among.subset(np.arange(5)), SETTINGS, rng)
     assert few == [{"n_pairs": 5, "measure": "", "n": 5, "few": True}]
-    table = with_q(few)
-    assert "q" not in table
 
 
 def test_concept_samples_are_one_of_each_document(rng):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from universality.geometry import clusters, cycles, planes
 from universality.geometry.files import MapInputs, Side, spoken
+from universality.nulls import with_q
 from universality.params.feature_maps import Cycle, Maps
 from universality.randomness import generator
 
@@ -47,8 +48,8 @@ def order_tables(
                     row |= cycles.alike_row(a, b, settings.n_permutations, draw)
                 across.append(row)
     return {
-        "orders": _with_q(pd.DataFrame(rows), ("circle_r2_p", "line_r2_p")),
-        "orders_across": _with_q(pd.DataFrame(across), ("rsa_p",)),
+        "orders": with_q(pd.DataFrame(rows), "circle_r2_p", "line_r2_p"),
+        "orders_across": with_q(pd.DataFrame(across), "rsa_p"),
         "order_points": pd.concat(drawn, ignore_index=True),
     }
 
@@ -117,16 +118,3 @@ def _plane_points(
     scores = planes.principal_scores(means, settings.n_planes + 1)[:, plane : plane + 2]
     table = pd.DataFrame({"word": cycle.words, "x": scores[:, 0], "y": scores[:, 1]})
     return table.assign(**about, plane=plane + 1)
-
-
-def _with_q(table: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    """Add q (Benjamini and Hochberg) for columns of p, over the tests that were made."""
-    from scipy.stats import false_discovery_control
-
-    for name in names:
-        q = np.full(len(table), np.nan)
-        tested = table["tested"].to_numpy()
-        if tested.any():
-            q[tested] = false_discovery_control(table.loc[tested, name])
-        table[name.removesuffix("_p") + "_q"] = q
-    return table

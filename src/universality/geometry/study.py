@@ -84,6 +84,18 @@ def _mapped(key: str, name: str, side: Side, matched: np.ndarray, settings: Maps
     return Mapped(name, side, chosen, _named(features, side.token, settings.n_top), rows)
 
 
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """Return the rows of `x` `(n, d)` at unit norm."""
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def _permuted_positions(features: Any, rng: np.random.Generator) -> Any:
+    """Return sparse features `(n, m)` by column, each at as many random positions instead."""
+    n = features.shape[0]
+    places = [rng.choice(n, size, replace=False) for size in np.diff(features.indptr)]
+    return sp.csc_matrix((features.data, np.concatenate(places), features.indptr), features.shape)
+
+
 def _activation_cosines(features: Any) -> np.ndarray:
     """Return the cosines `(m, m)` of the activations of features over all positions."""
     gram = np.asarray((features.T @ features).todense(), dtype=np.float64)
@@ -115,8 +127,7 @@ def _graph(key: str, name: str, side: Side, settings: Maps) -> Graph:
     moment exceed with their nearest: a fixed one would be met by chance in few dimensions and by
     no feature in many.
     """
-    rows = side.decoder[side.alive]
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = unit_rows(side.decoder[side.alive])
     draw = generator(settings.seed, "graph", key, name)
     calibration = matched_directions(unit, len(unit), draw)
     nearest = clusters.nearest_cosines(calibration, 1)[1]
@@ -151,12 +162,14 @@ def _clustered(
         for space in SPACES:
             where = side.name, space
             flat[where] = _umap(side.rows[space], settings, key, *where)
+            plane = planes.principal_scores(unit_rows(side.rows[space]), 2)
             labels[where] = _labels(side.rows[space], settings, key, *where)
             points.append(
                 pd.DataFrame(
                     {
                         "side": side.name, "model": side.side.name, "space": space,
                         "feature": side.chosen, "x": flat[where][:, 0], "y": flat[where][:, 1],
+                        "pc1": plane[:, 0], "pc2": plane[:, 1],
                         "cluster": labels[where], "pair": pair,
                         "top_token": [names[i] for i in side.token],
                     }
@@ -233,7 +246,7 @@ def _rand(
 
 def _of_noise(key: str, side: Mapped, settings: Maps) -> dict[str, float]:
     """Return what the same clustering makes of random directions of the decoder's second moment."""
-    unit = side.rows["decoder"] / np.linalg.norm(side.rows["decoder"], axis=1, keepdims=True)
+    unit = unit_rows(side.rows["decoder"])
     draw = generator(settings.seed, "noise", key, side.name)
     noise = matched_directions(unit, len(unit), draw)
     found = [_labels(noise, settings, key, side.name, "noise", run) for run in ("first", "again")]
@@ -245,17 +258,24 @@ def _of_noise(key: str, side: Mapped, settings: Maps) -> dict[str, float]:
 
 
 def _spectra(key: str, side: Mapped, settings: Maps) -> pd.DataFrame:
-    """Return the share of variance of each component of the decoder and encoder rows, with nulls.
+    """Return the share of variance of each component of every space, with nulls.
 
     Nulls: random unit vectors, and rows whose columns are permuted apart; means of `n_null` draws.
+    Of activations, whose columns are positions, each feature's are permuted: what sparse features
+    share by their frequency alone.
     """
     tables = []
-    for space in SPACES[:2]:
-        rows = side.rows[space]
-        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    features = sp.csc_matrix(side.side.features)[:, side.chosen]
+    for space in SPACES:
+        unit = unit_rows(side.rows[space])
         draw = generator(settings.seed, "spectrum", key, side.name, space)
         random = [maps.directions(len(unit), unit.shape[1], draw) for _ in range(settings.n_null)]
-        permuted = [maps.permuted_columns(unit, draw) for _ in range(settings.n_null)]
+        permuted = [
+            maps.of_cosines(_activation_cosines(_permuted_positions(features, draw)))
+            if space == "activations"
+            else maps.permuted_columns(unit, draw)
+            for _ in range(settings.n_null)
+        ]
         n = min(settings.n_components, *unit.shape)
         low, high = maps.left_out(
             lambda kept, unit=unit: maps.participation_ratio(unit[kept]),

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from universality.matching.engine.moments import Sparse
 from universality.matching.study import LayerMatch, Sample, match_layers
 from universality.matching.tables import median, summary
-from universality.nulls import judged, permutation_p
+from universality.nulls import judged, permutation_p, with_q
 
 
 def concept_features(tops: np.ndarray, keywords: np.ndarray, min_hits: int) -> np.ndarray:
@@ -55,13 +54,8 @@ def concept_table(
                 "median_r_random_p_lower": permutation_p(-row["median_r"], -drawn),
             }
         rows.append(row)
-    table = pd.DataFrame(rows)
-    for name in ("median_r_p", "median_r_random_p_higher", "median_r_random_p_lower"):
-        if name in table:
-            known = table[name].notna()
-            q = false_discovery_control(table.loc[known, name])
-            table.loc[known, name.replace("_p", "_q", 1)] = q
-    return table
+    columns = ("median_r_p", "median_r_random_p_higher", "median_r_random_p_lower")
+    return with_q(pd.DataFrame(rows), *columns)
 
 
 def concept_rows(token: np.ndarray, keywords: np.ndarray) -> np.ndarray:

@@ -6,12 +6,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from universality.matching.engine.moments import Sparse
 from universality.matching.pairings import Pairing
 from universality.matching.study import LayerMatch, PairedLayers
-from universality.nulls import judged, or_zero
+from universality.nulls import judged, or_zero, with_q
 
 POOLED = -1
 """`layer_a` of the headline row over all layers of A, and `layer_b` where it is not one layer."""
@@ -76,11 +75,6 @@ def layer_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame
             }
         )
     return with_q(pd.DataFrame(rows), "median_r_p")
-
-
-def with_q(table: pd.DataFrame, p: str) -> pd.DataFrame:
-    """Add to p-values what Benjamini and Hochberg (1995) make of them over all rows (`_q`)."""
-    return table.assign(**{f"{p.removesuffix('_p')}_q": false_discovery_control(table[p])})
 
 
 def headline_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame:

@@ -22,6 +22,7 @@ Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """Map -> table name -> table, as feature-maps writes them."""
 
 _N_LABELLED = 6
+_AXES = {"x": "UMAP 1", "y": "UMAP 2", "pc1": "PC 1", "pc2": "PC 2"}
 _METHODS = {"hdbscan_umap": "", "cosine_graph": ", cosine graph"}
 _SPACES = {"decoder": "decoder rows", "encoder": "encoder columns", "activations": "activations"}
 
@@ -72,15 +73,39 @@ def linked_maps(key: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _scatter(axes: Axes, part: pd.DataFrame, cluster: np.ndarray) -> None:
-    x, y = part["x"].to_numpy(), part["y"].to_numpy()
+def principal_maps(tables: Tables) -> Figure:
+    """Draw the first two principal components of both sides, in the colours of the UMAP's clusters.
+
+    What UMAP draws apart and this does not is apart in other directions, or not at all.
+    """
+    figure, all_axes = panels(6 * len(tables), 6, (2.3, 2.3))
+    for row, (key, named) in enumerate(tables.items()):
+        for column, (space, side) in enumerate((s, t) for s in _SPACES for t in "ab"):
+            axes = all_axes[6 * row + column]
+            part = named["points"].query(f"space == '{space}' and side == '{side}'")
+            _scatter(axes, part, part["cluster"].to_numpy(), ("pc1", "pc2"))
+            shares = named["spectrum"].query(f"space == '{space}' and side == '{side}'")
+            first = shares["share"].iloc[:2].sum(), shares["share_permuted"].iloc[:2].sum()
+            axes.set_title(
+                f"{key}\n{part['model'].iloc[0]}, {_SPACES[space]}, n = {len(part)}\n"
+                f"{first[0]:.0%} of the variance (permuted {first[1]:.0%})",
+                fontsize=7,
+            )
+    figure.suptitle("Principal components of features, coloured by the clusters of their UMAP")
+    return figure
+
+
+def _scatter(
+    axes: Axes, part: pd.DataFrame, cluster: np.ndarray, names: tuple[str, str] = ("x", "y")
+) -> None:
+    x, y = (part[name].to_numpy() for name in names)
     rest = (cluster < 0) | (cluster >= _N_LABELLED)
     axes.plot(x[rest], y[rest], ".", color="#c4c4c4", ms=2, rasterized=True)
     for number in range(_N_LABELLED):
         own = cluster == number
         style: dict[str, Any] = look(number) | {"linestyle": "none"}
         axes.plot(x[own], y[own], **style, ms=3.2, mew=0, rasterized=True)
-    axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
+    axes.set(xticks=[], yticks=[], xlabel=_AXES[names[0]], ylabel=_AXES[names[1]])
 
 
 def _label(axes: Axes, part: pd.DataFrame, named: pd.DataFrame) -> None:
@@ -151,11 +176,9 @@ def _n_rows(named: Mapping[str, pd.DataFrame]) -> int:
 
 def spectra(tables: Tables) -> Figure:
     """Draw the cumulative variance of principal components against both nulls."""
-    figure, all_axes = panels(2 * len(tables), 2, (4.2, 2.9))
+    figure, all_axes = panels(3 * len(tables), 3, (3.7, 2.9))
     for row, (key, named) in enumerate(tables.items()):
-        for axes, space in zip(
-            all_axes[2 * row : 2 * row + 2], ("decoder", "encoder"), strict=True
-        ):
+        for axes, space in zip(all_axes[3 * row : 3 * row + 3], _SPACES, strict=True):
             titles = []
             for index, side in enumerate("ab"):
                 part = named["spectrum"].query(f"space == '{space}' and side == '{side}'")
@@ -166,7 +189,7 @@ def spectra(tables: Tables) -> Figure:
                 )  # fmt: skip
                 for null, shade, width in (("share_null", NULL_COLOR, 1.4),
                                            ("share_permuted", "#4d4d4d", 0.8)):  # fmt: skip
-                    kind = "random directions" if null == "share_null" else "columns permuted"
+                    kind = "random directions" if null == "share_null" else "permuted"
                     axes.plot(
                         part["component"], part[null].cumsum(), color=shade, lw=width,
                         ls=line_look(index)["linestyle"], label=f"null: {kind}, {'AB'[index]}",

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, rankdata
+from scipy.stats import rankdata
 
-from universality.nulls import permutation_p
+from universality.nulls import permutation_p, with_q
 from universality.params.similarity import Similarity
 from universality.similarity.distances import dissimilarities, rsa
 from universality.similarity.null import (
@@ -81,17 +81,7 @@ def inside_concepts(
                     "random_p": permutation_p(compared.value, chance),
                 }
             )
-    return _with_q(pd.DataFrame(rows), ["p", "random_p"])
-
-
-def _with_q(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Add `q` to p-values over the rows of one measure; rows without p have none."""
-    known = (table["measure"] != "").to_numpy()
-    for column in columns:
-        if known.any():
-            groups = table[known].groupby("measure")[column]
-            table.loc[known, column[:-1] + "q"] = groups.transform(false_discovery_control)
-    return table
+    return with_q(pd.DataFrame(rows), "p", "random_p", by="measure")
 
 
 def centroids(x: Any, masks: Masks) -> np.ndarray:
@@ -166,5 +156,4 @@ def concept_relations(
                     "p": permutation_p(value, null),
                 }
             )
-    table = pd.DataFrame(rows)
-    return table.assign(q=false_discovery_control(table["p"]))
+    return with_q(pd.DataFrame(rows), "p")

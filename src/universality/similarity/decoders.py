@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from universality.errors import InputError
 from universality.io import read_table, require
 from universality.matching.files import SAE_ID
 from universality.matching.pairings import Pairing, Partners, by_nearest
 from universality.matching.tables import best_layers
-from universality.nulls import permutation_p
+from universality.nulls import permutation_p, with_q
 from universality.params.similarity import Similarity
 from universality.progress import progress
 from universality.randomness import generator
@@ -154,16 +153,6 @@ def _drawn(
     }
 
 
-def with_q(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the rows as a table with `q` of `p`, over the rows of one measure."""
-    table = pd.DataFrame(rows)
-    known = (table["measure"] != "").to_numpy()
-    if known.any():
-        groups = table[known].groupby("measure")
-        table.loc[known, "q"] = groups["p"].transform(false_discovery_control)
-    return table
-
-
 def read_decoders(
     directory: Path, saes: tuple[Path, Path], seeds: tuple[int, int], n_directions: int
 ) -> dict[tuple[int, int], Decoders]:
@@ -288,8 +277,9 @@ def decoder_tables(
     ways = [
         row for row in rows if row["pairing"] != "mutual" and not row["pairing"].startswith(CONCEPT)
     ]
-    table = with_q(concepts).rename(columns={"pairing": "concept"})
+    judged = [with_q(pd.DataFrame(part), "p", by="measure") for part in (concepts, maps, ways)]
+    table = judged[0].rename(columns={"pairing": "concept"})
     return {
-        "decoders": pd.concat([with_q(maps), with_q(ways)], ignore_index=True),
+        "decoders": pd.concat(judged[1:], ignore_index=True),
         "concepts": table.assign(concept=table["concept"].str.removeprefix(CONCEPT)),
     }

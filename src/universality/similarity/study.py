@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
+from universality.nulls import with_q
 from universality.params.similarity import Similarity
 from universality.progress import progress
 from universality.similarity.linear import compare
@@ -94,8 +94,7 @@ def compare_layers(
         for (layer_a, layer_b), judged in found.items()
         for measure, compared in judged.items()
     ]
-    table = pd.DataFrame(rows)
-    table["q"] = table.groupby("measure")["p"].transform(false_discovery_control)
+    table = with_q(pd.DataFrame(rows), "p", by="measure")
     return table.assign(n_null=settings.n_permutations)
 
 

@@ -20,6 +20,7 @@ def command(
         for key, named in found.items():
             save(draw.linked_maps(key, named), directory, f"map_{key}")
         save(draw.clusterings(found), directory, "clusters")
+        save(draw.principal_maps(found), directory, "principal")
         save(draw.spectra(found), directory, "spectra")
         if any(len(named["shapes"]) for named in found.values()):
             save(draw.shapes(found), directory, "shapes")
