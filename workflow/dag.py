@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import schedule
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
+
+import schedule
 
 ARTIFACTS = PurePosixPath("data/raw")
 FAST_LOG = ".snakemake/fast"

@@ -164,11 +164,12 @@ class Turn:
 
 
 def _many_at_once() -> None:
-    import dag  # not at the top: a forked stage imports the main file again
     from dvc.repo import reproduce
     from dvc.stage import run
     from dvc.stage.exceptions import StageCmdFailedError
     from dvc.utils.serialize import _yaml
+
+    import dag  # not at the top: a forked stage imports the main file again
 
     one_by_one, plain = reproduce._reproduce, run._run
     turns: list[Turn] = []

@@ -319,7 +319,16 @@ def test_figures_and_headlines(tables, tmp_path):
     drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
     assert drawn == {
         f"{name}.png"
-        for name in ("map_pair", "clusters", "principal", "spectra", "shapes", "circles", "words", "umap_cca")
+        for name in (
+            "map_pair",
+            "clusters",
+            "principal",
+            "spectra",
+            "shapes",
+            "circles",
+            "words",
+            "umap_cca",
+        )
     }
 
 

@@ -1,5 +1,7 @@
 """DVC with its waiting taken out: the same files, and nothing half-written."""
 
+import datetime
+import json
 import os
 import subprocess
 import sys
@@ -100,3 +102,18 @@ def test_a_stage_that_fails_fails_the_run(tmp_path):
     assert "universality: second: cannot be read" in done.stderr
     assert "bad:" not in (folder / "dvc.lock").read_text()
     assert "second:" in (folder / "dvc.lock").read_text()
+
+
+def test_parsed_yaml_is_kept_as_json_where_json_can_hold_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = {"a": [1, 1.5, "x", None, True], "b": {"c": 1e-3}}
+    assert quick_dvc.store("k", plain) == json.dumps(plain)
+    assert quick_dvc.stored("k") is None  # this is no DVC project
+    quick_dvc.PARSED.parent.mkdir(parents=True)
+    for n in range(quick_dvc.N_PARSED + 3):
+        quick_dvc.store(f"k{n}", plain)
+    assert json.loads(quick_dvc.stored(f"k{n}")) == plain
+    assert len(list(quick_dvc.PARSED.iterdir())) == quick_dvc.N_PARSED
+    for other in ({1: "number for a key"}, {"day": datetime.date(2020, 1, 1)}, {"x": float("nan")}):
+        assert quick_dvc.store("other", other) is other
+        assert quick_dvc.stored("other") is None

@@ -85,3 +85,18 @@ def _ratio(both: float, one: float, other: float) -> float:
 def double_centred(k: np.ndarray) -> np.ndarray:
     """Return a symmetric matrix `(n, n)` less the means of its rows and of its columns."""
     return k - k.mean(0) - k.mean(1)[:, None] + k.mean()
+
+
+def u_centred(k: np.ndarray) -> np.ndarray:
+    """Return a kernel matrix `(n, n)` without its diagonal, centred so that products are unbiased.
+
+    Szekely & Rizzo 2014, definition 2: the inner product of two, over n (n - 3), is Song's HSIC.
+    """
+    n = len(k)
+    if n < 4:
+        raise ValueError(f"{n} samples; the unbiased estimator needs 4")
+    k = k - np.diag(np.diag(k))
+    rows = k.sum(0) / (n - 2)
+    k = k - rows - rows[:, None] + k.sum() / ((n - 1) * (n - 2))
+    np.fill_diagonal(k, 0)
+    return k

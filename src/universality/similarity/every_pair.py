@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from universality.similarity.cka import double_centred, rbf_kernel
+from universality.similarity.cka import double_centred, rbf_kernel, u_centred
 from universality.similarity.distances import dissimilarities, neighbourhoods
 
 Vector = Callable[[np.ndarray], np.ndarray]
@@ -24,8 +24,10 @@ def measures(bandwidths: Sequence[float], k: int) -> dict[str, Vector]:
     `distance_correlation`, which puts them in the same order.
     """
     found: dict[str, Vector] = {
-        "unbiased_linear_cka": lambda x: _u_centred(x @ x.T),
-        **{f"rbf_cka_{b:g}": lambda x, b=b: _u_centred(rbf_kernel(x, b)) for b in bandwidths},
+        "unbiased_linear_cka": lambda x: u_centred(x @ x.T).ravel(),
+        **{
+            f"rbf_cka_{b:g}": lambda x, b=b: u_centred(rbf_kernel(x, b)).ravel() for b in bandwidths
+        },
         **{
             f"rsa_{distance}": lambda x, d=distance: _ranks(_upper(dissimilarities(x, d)))
             for distance in ("correlation", "cosine", "euclidean")
@@ -49,21 +51,6 @@ def cosines(representations: Sequence[np.ndarray], vector: Vector) -> np.ndarray
         raise ValueError(f"representation {int(np.argmin(norms))}: all its samples are alike")
     rows /= norms[:, None]
     return rows @ rows.T
-
-
-def _u_centred(k: np.ndarray) -> np.ndarray:
-    """Return a kernel matrix `(n, n)` without its diagonal, centred so that products are unbiased.
-
-    Szekely & Rizzo 2014, definition 2: the inner product of two, over n (n - 3), is Song's HSIC.
-    """
-    n = len(k)
-    if n < 4:
-        raise ValueError(f"{n} samples; the unbiased estimator needs 4")
-    k = k - np.diag(np.diag(k))
-    rows = k.sum(0) / (n - 2)
-    k = k - rows - rows[:, None] + k.sum() / ((n - 1) * (n - 2))
-    np.fill_diagonal(k, 0)
-    return k.ravel()
 
 
 def _upper(matrix: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from universality.nulls import permutation_p
 from universality.similarity import linear
-from universality.similarity.cka import double_centred, squared_distances
-from universality.similarity.distances import dissimilarities, neighbours
+from universality.similarity.cka import double_centred, squared_distances, u_centred
+from universality.similarity.distances import dissimilarities, neighbourhoods
 from universality.similarity.linear import Link, Numbers, basis, compare
 from universality.stats import jackknife_interval
 
@@ -35,6 +35,8 @@ KERNELS = (
     "mutual_knn",
 )
 """Measures of the distances between samples."""
+_NOTHING = 1e-6
+"""Of a matrix' norm: what is left below that by centring it is rounding error."""
 _RANK_OF_SQUARES = 1e-12
 """Components with less than this share of the first one's variance are rounding error."""
 
@@ -66,10 +68,6 @@ def linear_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Nu
         "linear_cka": linear.linear_cka,
         "procrustes": linear.procrustes,
     }
-
-
-_NOTHING = 1e-12
-"""Of a kernel's squares: an HSIC below that is rounding error."""
 
 
 @dataclass(frozen=True)
@@ -129,21 +127,12 @@ def products(u: Sequence[np.ndarray], other: np.ndarray, orders: np.ndarray) -> 
     return np.split(found.reshape(len(orders), stacked.shape[1], other.shape[1]), ends, axis=1)
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """Matrices of the relations between samples, made so that a measure is a sum of products."""
+def kernels(x: np.ndarray, n_neighbours: int) -> np.ndarray:
+    """Return the relations between samples `x` `(n, d)`: a measure is the sum of their products.
 
-    matrices: np.ndarray
-    """Shape `(n, n, 8)`: `KERNELS`, with the neighbours from i to j and from j to i."""
-    sums: np.ndarray
-    """Row sums of the two kernels without diagonal, `(2, n)`."""
-    spreads: np.ndarray
-    """HSIC of these two with themselves, `(2,)`."""
-    n_neighbours: int
-
-
-def kernels(x: np.ndarray, n_neighbours: int) -> Kernels:
-    """Prepare the samples `x` `(n, d)`."""
+    Shape `(n, n, 8)`: one for each of `KERNELS`, the neighbours from i to j and from j to i. All
+    have squares that add up to 1, or are NaN: then there is nothing that could be shared.
+    """
     n = len(x)
     square = squared_distances(x)
     euclidean = np.sqrt(square)
@@ -154,69 +143,45 @@ def kernels(x: np.ndarray, n_neighbours: int) -> Kernels:
     ranks += ranks.T
     variance = np.exp(-square / (2 * np.median(square[upper])))
     centred = linear.centred(x)
-    plain = [variance, centred @ centred.T]
-    for kernel in plain:
-        np.fill_diagonal(kernel, 0)
-    near = np.zeros((n, n))
-    np.put_along_axis(near, neighbours(euclidean, n_neighbours), 1.0, axis=1)
-    centred_distances = double_centred(euclidean)
-    matrices = [
-        *(_standardised(matrix, upper) for matrix in (ranks, correlation)),
-        centred_distances / np.sqrt(np.sum(centred_distances**2)),
-        _standardised(euclidean, upper),
-        *plain,
-        near,
-        near.T,
+    near = neighbourhoods(euclidean, n_neighbours)
+    relations = [
+        *((matrix, _off_centre(matrix, upper)) for matrix in (ranks, correlation)),
+        (euclidean, double_centred(euclidean)),
+        (euclidean, _off_centre(euclidean, upper)),
+        *((kernel, u_centred(kernel)) for kernel in (variance, centred @ centred.T)),
+        (near, near),
+        (near, near.T),
     ]
-    sums = np.array([kernel.sum(0) for kernel in plain])
-    squares = np.array([np.sum(kernel**2) for kernel in plain])
-    spreads = _hsic(squares, sums, sums)
-    spreads[spreads < _NOTHING * squares] = 0
-    return Kernels(np.stack(matrices, axis=2), sums, spreads, n_neighbours)
+    return np.stack([_unit(centred, matrix) for matrix, centred in relations], axis=2)
 
 
-def _standardised(matrix: np.ndarray, upper: tuple[np.ndarray, ...]) -> np.ndarray:
-    values = matrix[upper]
-    spread = values.std()
-    if not spread > _NOTHING * np.abs(values).max():
-        return np.full(matrix.shape, np.nan)  # all distances are one: nothing to correlate
-    found = (matrix - values.mean()) / (spread * np.sqrt(2 * len(values)))
+def _off_centre(matrix: np.ndarray, upper: tuple[np.ndarray, ...]) -> np.ndarray:
+    found = matrix - matrix[upper].mean()
     np.fill_diagonal(found, 0)
     return found
 
 
-def _hsic(product: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return Song's unbiased HSIC (`cka.kernel_cka`) of several kernels, `(..., 2)`."""
-    n = one.shape[-1]
-    total = one.sum(-1) * other.sum(-1) / ((n - 1) * (n - 2))
-    return (product + total - 2 * np.sum(one * other, axis=-1) / (n - 2)) / (n * (n - 3))
+def _unit(centred: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return `centred` with squares that add up to 1; NaN if `matrix` has but rounding errors."""
+    norm = np.linalg.norm(centred)
+    return centred / (norm if norm > _NOTHING * np.linalg.norm(matrix) else np.nan)
 
 
-def compare_kernels(a: Kernels, b: Kernels, orders: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every measure of `KERNELS` for each order of b's samples `(m, n)`, `(m,)` each."""
-    sums = _permuted_sums(a.matrices, b.matrices, orders)
-    hsic = _hsic(sums[:, 4:6], a.sums, b.sums.T[orders].transpose(0, 2, 1))
-    # As in `cka`: undefined where a kernel's unbiased HSIC with itself is not above 0.
-    defined = (a.spreads > 0) & (b.spreads > 0)
-    aligned = hsic / np.sqrt(np.where(defined, a.spreads * b.spreads, np.nan))
-    n = orders.shape[1]
-    return {
-        "rsa": sums[:, 0],
-        "rsa_pearson": sums[:, 1],
-        "distance_correlation": np.sqrt(np.maximum(sums[:, 2], 0)),
-        "pairwise_distance_pearson": sums[:, 3],
-        "rbf_cka": aligned[:, 0],
-        "linear_cka_unbiased": aligned[:, 1],
-        "mutual_knn": (sums[:, 6] + sums[:, 7]) / (2 * n * a.n_neighbours),
-    }
+def compare_kernels(a: np.ndarray, b: np.ndarray, orders: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every measure of `KERNELS` for each order of b's samples `(m, n)`, `(m,)` each.
+
+    `a` and `b` are `kernels` of the samples.
+    """
+    sums = _permuted_sums(a, b, orders)
+    sums[:, 2] = np.sqrt(np.maximum(sums[:, 2], 0))
+    # Sums go over half the pairs: what is not symmetric is there both ways round.
+    sums[:, 6] = (sums[:, 6] + sums[:, 7]) / 2
+    return dict(zip(KERNELS, sums.T, strict=False))
 
 
 @numba.njit(nogil=True, cache=True)
 def _permuted_sums(a, b, orders):
-    """Return the sum over i, j of a[i, j] * b[o[i], o[j]] for each order o, `(m, 8)`.
-
-    Off the diagonal only half is gone through: what is not symmetric is there both ways round.
-    """
+    """Return the sum over i, j of a[i, j] * b[o[i], o[j]] for each order o, `(m, 8)`."""
     m, n = orders.shape
     width = a.shape[2]
     found = np.zeros((m, width))
@@ -285,8 +250,8 @@ def compare_linear(
 class Related:
     """The distances of a representation's samples, whole and without each group of blocks."""
 
-    whole: Kernels
-    left_out: list[Kernels]
+    whole: np.ndarray
+    left_out: list[np.ndarray]
 
 
 def related(x: np.ndarray, samples: Blocks, n_groups: int, n_neighbours: int) -> Related:
@@ -303,7 +268,7 @@ def compare_related(a: Related, b: Related, samples: Blocks) -> dict[str, Compar
     return {name: judged(value[name], [one[name] for one in left], null[name]) for name in KERNELS}
 
 
-def straight(a: Kernels, b: Kernels) -> dict[str, float]:
+def straight(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """Return every measure of `KERNELS` with the samples in the order they are in."""
-    same = np.arange(len(a.matrices))[None]
+    same = np.arange(len(a))[None]
     return {name: float(x[0]) for name, x in compare_kernels(a, b, same).items()}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -76,12 +75,13 @@ def compare_layers(
     }
     place = _same_depth(list(b), list(control))
     untrained = {}
-    for layer_a, layer in product(a, sorted(set(place.values()))):
+    for layer in sorted(set(place.values())):
         of_control = kernels(control[layer][some], settings.n_neighbours)
-        link = compare(sides[0][layer_a].scores, sides[2][layer].scores)
-        untrained[layer_a, layer] = straight(near[0][layer_a].whole, of_control) | {
-            name: float(measure(link)) for name, measure in measures.items()
-        }
+        for layer_a in a:
+            link = compare(sides[0][layer_a].scores, sides[2][layer].scores)
+            untrained[layer_a, layer] = straight(near[0][layer_a].whole, of_control) | {
+                name: float(measure(link)) for name, measure in measures.items()
+            }
     rows = [
         {
             "layer_a": layer_a,
