@@ -22,7 +22,7 @@ from universality.params.similarity import Similarity
 from universality.progress import progress
 from universality.randomness import generator
 from universality.saes.weights import read_weights
-from universality.similarity.linear import compare
+from universality.similarity.linear import compare, linear_measures
 from universality.similarity.null import (
     Compared,
     Reduced,
@@ -31,7 +31,6 @@ from universality.similarity.null import (
     compare_related,
     in_threads,
     kernels,
-    linear_measures,
     reduced,
     related,
     straight,

@@ -31,12 +31,14 @@ def linear_scores(
     bases = [[linear.basis(layer) for layer in layers] for layers in models]
     n, n_layers = len(models), len(models[0])
     scores: Scores = {}
+    measures = linear.symmetric_measures(ridge, svcca_share)
     pairs = [(a, b) for a in range(n) for b in range(a)]
     for a, b in progress(pairs, desc="linear measures"):
         for i, j in np.ndindex(n_layers, n_layers):
             there = linear.link(bases[a][i], bases[b][j])
             back = linear.Link(there.s2, there.cross.T, there.s1, bases[b][j].v)
-            same = _symmetric(there, svcca_share, ridge)
+            same = {name: float(measure(there)) for name, measure in measures.items()}
+            same["svcca_r2"] = float(linear.cca_r2(linear.truncated(there, svcca_share)))
             # Of the layer of A, then of that of B.
             sided = {
                 "pwcca": (linear.pwcca(there), linear.pwcca(back)),
@@ -50,20 +52,6 @@ def linear_scores(
                     scores[name] = np.full((n, n, n_layers, n_layers), np.nan)
                 scores[name][a, b, i, j], scores[name][b, a, j, i] = of_a, of_b
     return scores
-
-
-def _symmetric(found: linear.Link, svcca_share: float, ridge: float) -> dict[str, float]:
-    kept = linear.truncated(found, svcca_share)
-    return {
-        "cca": linear.cca(found),
-        "cca_r2": linear.cca_r2(found),
-        "regularised_cca": linear.regularised_cca(found, ridge),
-        "svcca": linear.cca(kept),
-        "svcca_r2": linear.cca_r2(kept),
-        "svcca_k1_as_published": linear.svcca_k1_as_published(found),
-        "linear_cka": linear.linear_cka(found),
-        "procrustes": linear.procrustes(found),
-    }
 
 
 def sample_scores(

@@ -9,8 +9,9 @@ and so does every permutation of the rows of one of them.
 Raghu et al. 2017 (SVCCA), Morcos et al. 2018 (PWCCA), Kornblith et al. 2019 (CKA and the rest).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -252,3 +253,28 @@ def procrustes(found: Link) -> Numbers:
     """
     nuclear = _singular_values(found.s1[:, None] * found.cross * found.s2).sum(axis=-1)
     return nuclear / np.sqrt(np.sum(found.s1**2) * np.sum(found.s2**2))
+
+
+def symmetric_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Numbers]]:
+    """Return by name the measures that do not ask which side is which.
+
+    `ridge` is that of `regularised_cca`, `share` that of `svcca`.
+    """
+    return {
+        "cca": cca,
+        "cca_r2": cca_r2,
+        "svcca": partial(svcca, share=share),
+        "svcca_k1_as_published": svcca_k1_as_published,
+        "regularised_cca": partial(regularised_cca, ridge=ridge),
+        "linear_cka": linear_cka,
+        "procrustes": procrustes,
+    }
+
+
+def linear_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Numbers]]:
+    """Return all measures of this module by name: the symmetric ones, and those of X."""
+    return {
+        **symmetric_measures(ridge, share),
+        "pwcca": pwcca,
+        "regression_r2": regression_r2,
+    }

@@ -9,7 +9,6 @@ its basis is kept, of the distances their matrix, and both are only taken in ano
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import numba
@@ -53,21 +52,6 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(numba.get_num_threads()) as pool:
         return list(pool.map(function, items))
-
-
-def linear_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Numbers]]:
-    """Return the measures of `linear` by name; see `regularised_cca` and `svcca`."""
-    return {
-        "cca": linear.cca,
-        "cca_r2": linear.cca_r2,
-        "svcca": partial(linear.svcca, share=share),
-        "svcca_k1_as_published": linear.svcca_k1_as_published,
-        "pwcca": linear.pwcca,
-        "regularised_cca": partial(linear.regularised_cca, ridge=ridge),
-        "regression_r2": linear.regression_r2,
-        "linear_cka": linear.linear_cka,
-        "procrustes": linear.procrustes,
-    }
 
 
 @dataclass(frozen=True)

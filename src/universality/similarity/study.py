@@ -10,7 +10,7 @@ import pandas as pd
 from universality.nulls import with_q
 from universality.params.similarity import Similarity
 from universality.progress import progress
-from universality.similarity.linear import compare
+from universality.similarity.linear import compare, linear_measures
 from universality.similarity.null import (
     Blocks,
     Compared,
@@ -20,7 +20,6 @@ from universality.similarity.null import (
     compare_related,
     in_threads,
     kernels,
-    linear_measures,
     reduced,
     related,
     straight,
