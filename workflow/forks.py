@@ -58,9 +58,10 @@ def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) 
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     if status:
         sys.stderr.write("".join(f"{line}\n" for line in lines[-SHOWN:]))
-    took = f"{name}: {'failed after ' if status else ''}{time.monotonic() - start:.0f} s"
+    why = {0: "", -signal.SIGKILL: "killed, perhaps for its memory, after "}
     used = lines[-1] if lines and lines[-1].startswith(_USED) else ""
-    sys.stderr.write(f"{took}{used.removeprefix(_USED)}\n")
+    took = f"{why.get(status, 'failed after ')}{time.monotonic() - start:.0f} s"
+    sys.stderr.write(f"{name}: {took}{used.removeprefix(_USED)}\n")
     return status
 
 

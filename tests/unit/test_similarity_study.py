@@ -15,6 +15,7 @@ from universality.similarity.concepts import (
     rsa_of_orders,
 )
 from universality.similarity.decoders import Decoders, compare_pairs, projected
+from universality.similarity.linear import linear_measures
 from universality.similarity.null import (
     KERNELS,
     Reduced,
@@ -23,7 +24,6 @@ from universality.similarity.null import (
     compare_linear,
     compare_related,
     kernels,
-    linear_measures,
     products,
     reduced,
     related,

@@ -56,7 +56,7 @@ def _mark(
     place: float,
     row: Mapping[str, Any] | pd.Series,
     key: tuple[str, str, str] | None = None,
-    second: str | None = None,
+    second: str = "",
     look: Mapping[str, Any] | None = None,
 ) -> None:
     """Mark a value with its interval and its null, and the number `second` if the row has it.
@@ -70,7 +70,7 @@ def _mark(
         value, place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4, capsize=2, label=names[0]
     )
     axes.plot(row["null"], place, "|", color="black", ms=8, mew=1.5, label=names[1])
-    if second and np.isfinite(row[second]):
+    if np.isfinite(row.get(second, np.nan)):
         style = {"color": COLORS[1], "ls": "", "ms": 4, **(look or {})}
         axes.plot(row[second], place, label=names[2], **style)
 
