@@ -116,3 +116,47 @@ class Steering(Section):
         int, Field(ge=100, description="resamples of prompts or documents, for intervals")
     ]
     seed: Annotated[int, Field(ge=0, description="of random vectors, samples and the bootstrap")]
+
+
+class Downstream(Section):
+    """What a vector changes after the layer where it is added, as SAE features see it."""
+
+    contrasts: Annotated[list[Id], Field(min_length=1, description="keys of data/contrasts.yaml")]
+    layers: Annotated[
+        list[Annotated[int, Field(ge=0)]], Field(min_length=1, description="one at a time")
+    ]
+    site: Annotated[
+        str, Field(pattern=r"^[a-z_.]+$", description="hook of the layer, as hook_resid_post")
+    ]
+    multiplier: Annotated[float, Field(gt=0, le=100, description="of every vector")]
+    saes: Annotated[
+        str,
+        Field(
+            pattern=r"^(saes|sae_grids)/[a-z0-9_]+$",
+            description="their folder in data: of a model, or of a grid",
+        ),
+    ]
+    sae_seed: Annotated[int, Field(ge=0, description="of the SAEs; one at every hook")]
+    centred: Annotated[
+        bool, Field(description="whether the SAEs read activations without their mean")
+    ] = False
+    n_random: Annotated[int, Field(ge=1, description="random vectors of equal length")]
+    n_documents: Annotated[int, Field(ge=2, description="validation documents, from the first")]
+    n_tokens: Annotated[int, Field(ge=3, description="of each, BOS included; shorter ones are out")]
+    n_prompt: Annotated[int, Field(ge=2, description="of these, before the vector is added")]
+    n_top: Annotated[int, Field(ge=1, description="features that change most, of every SAE")]
+    n_context_documents: Annotated[
+        int, Field(ge=1, description="training documents that contexts are looked for in")
+    ]
+    n_contexts: Annotated[int, Field(ge=1, description="of a feature, one per document")]
+    context: Annotated[int, Field(ge=1, description="tokens shown on either side")]
+
+    @model_validator(mode="after")
+    def _room(self) -> "Downstream":
+        if self.n_prompt >= self.n_tokens:
+            raise ValueError(f"n_prompt is {self.n_prompt}, expected below n_tokens")
+        return self
+
+    def hook(self, layer: int) -> str:
+        """Return the hook of a layer."""
+        return f"blocks.{layer}.{self.site}"
