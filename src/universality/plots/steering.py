@@ -123,7 +123,6 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
             )  # fmt: skip
             axes.plot(rows["layer"], rows[measure], label=name, **look(number), lw=1)
         axes.set_xticks(sorted(part["layer"].unique()))
-        axes.set_ylim(bottom=0)
         if index < len(places):
             site = _SITES.get(str(where["site"]), where["site"])
             axes.set_title(f"added in layer {where['steered_layer']}\n{site}", fontsize=8.5)
@@ -131,6 +130,8 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
             axes.set_xlabel("layer")
         if index % len(places) == 0:
             axes.set_ylabel(title, fontsize=7.5)
+    for axes in all_axes:  # after all of a row has been drawn: they share it
+        axes.set_ylim(bottom=0)
     legend_below(figure, all_axes, 4)
     first = table.iloc[0]
     figure.suptitle(
@@ -145,7 +146,7 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
 def transfer(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw B steered with its own vector and with A's, mapped, at the largest multiplier."""
     sizes = [len(_largest(table)) for table in tables.values()]
-    figure, all_axes = panels(len(tables), 2, (4.4, 0.24 * max(sizes) + 1.6))
+    figure, all_axes = panels(len(tables), 2, (5.2, 0.24 * max(sizes) + 1.9))
     for (pair, table), axes in zip(tables.items(), all_axes, strict=True):
         rows = _largest(table)
         for place, row in enumerate(rows.to_dict("records")):
@@ -186,8 +187,10 @@ def transfer(tables: Mapping[str, pd.DataFrame]) -> Figure:
             f"n = {rows['n_prompts'].iloc[0]} prompts",
             fontsize=8.5,
         )
-    legend_below(figure, all_axes, 3)
-    figure.suptitle("Vectors of A in B, layer of A to layer of B (bars: 95% over prompts)", fontsize=9)
+    legend_below(figure, all_axes, 2)
+    figure.suptitle(
+        "Vectors of A in B, layer of A to layer of B (bars: 95% over prompts)", fontsize=9
+    )
     return figure
 
 
@@ -198,7 +201,7 @@ def _largest(table: pd.DataFrame) -> pd.DataFrame:
 def matched(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw whether matched features change together: a point a pair of layers."""
     kinds = {"own": "B's own vector", "mapped": "A's vector, mapped", "random": "random vectors"}
-    figure, all_axes = panels(len(tables), 2, (4.4, 3.2), sharey=True)
+    figure, all_axes = panels(len(tables), 2, (5.2, 3.4), sharey=True)
     for (pair, table), axes in zip(tables.items(), all_axes, strict=True):
         contrasts = table["contrast"].unique()
         for index, (kind, label) in enumerate(kinds.items()):
@@ -210,8 +213,7 @@ def matched(tables: Mapping[str, pd.DataFrame]) -> Figure:
                     x, part["spearman"], MARKERS[index], ms=3.5, ls="",
                     color=NULL_COLOR if control else COLORS[index],
                     mfc="none" if control else None,
-                    label=(f"null: B steered with {label}" if control else f"B steered with {label}")
-                    if place == 0 else None,
+                    label=f"{'null: ' * control}B steered with {label}" if place == 0 else None,
                 )  # fmt: skip
         axes.axhline(0, color="black", lw=0.5, label="null: partners permuted (mean)")
         axes.set_xticks(range(len(contrasts)), list(contrasts), fontsize=7, rotation=20)
@@ -219,5 +221,7 @@ def matched(tables: Mapping[str, pd.DataFrame]) -> Figure:
         n = table["n_pairs"]
         axes.set_title(f"{pair}, n = {n.min()} to {n.max()} pairs", fontsize=8.5)
     legend_below(figure, all_axes, 2)
-    figure.suptitle("Do matched features change together? A steered with its own vector", fontsize=9)
+    figure.suptitle(
+        "Do matched features change together? A steered with its own vector", fontsize=9
+    )
     return figure

@@ -10,7 +10,7 @@ from universality.nulls import permutation_p
 from universality.params.steering import SteeredModel, Steering
 from universality.randomness import generator
 from universality.stats import document_weights, percentile_interval
-from universality.steering.contrasts import ContrastTokens
+from universality.steering.contrasts import ContrastTokens, until_stop
 from universality.steering.effects import Measured, Trial, Writing, measure
 from universality.steering.vectors import METHODS, pair_activations, random_like
 
@@ -213,7 +213,7 @@ def text_table(
     written = table[table["written"]].reset_index(drop=True)
     rows = []
     for mode, ids in tokens.items():
-        texts = [decode(_until(row, stop)) for row in ids.tolist()]
+        texts = [decode(until_stop(row, stop)) for row in ids.tolist()]
         kept = written.assign(steered=texts)
         plain = kept.query("kind == 'none'").set_index(["contrast", "prompt"])["steered"]
         for row in kept[kept["kind"] == method].to_dict("records"):
@@ -228,9 +228,3 @@ def text_table(
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _until(ids: list[int], stop: frozenset[int]) -> list[int]:
-    """Return what comes before the first token of `stop`."""
-    end = next((i for i, token in enumerate(ids) if token in stop), len(ids))
-    return ids[:end]
