@@ -170,7 +170,7 @@ def test_changed_features_have_contexts_of_the_corpus(project):
     assert set(features["hook"]) == {HOOK}
     assert set(contexts["feature"]) <= set(features["feature"])
     assert contexts["text"].str.contains("[", regex=False).all()
-    assert (contexts["value"] > 0).all()
+    assert contexts["value"].to_numpy().min() > 0
 
 
 def test_headlines_and_figures_come_from_the_tables(project):
