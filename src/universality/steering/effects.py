@@ -134,7 +134,7 @@ def _scores(logits: np.ndarray, trials: Sequence[Trial]) -> np.ndarray:
         # Few columns first: all logits of these rows would be copied.
         columns = np.concatenate(words)
         cut = np.split(np.arange(len(columns)), [len(words[0])])
-        found[rows] = word_score(logits[np.ix_(rows, columns)], (cut[0], cut[1]))
+        found[rows] = word_score(logits[np.array(rows)[:, None], columns], (cut[0], cut[1]))
     return found
 
 
