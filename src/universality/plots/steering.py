@@ -97,7 +97,7 @@ def prices(summary: pd.DataFrame, model: str, method: str) -> Figure:
         axes.axvline(0, color="black", lw=0.5)
         axes.set_yscale("log")
         axes.set_title(name, fontsize=9)
-        axes.set(xlabel="effect (nats)", ylabel="perplexity of the continuation")
+        axes.set(xlabel="effect (nats)", ylabel="perplexity of the text")
     legend_below(figure, all_axes, 5)
     multipliers = ", ".join(f"{m:g}" for m in sorted(table["multiplier"].unique()))
     figure.suptitle(
