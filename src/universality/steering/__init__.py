@@ -1,0 +1,1 @@
+"""Steering vectors: what adding a direction to the residual stream changes."""
