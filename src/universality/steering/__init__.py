@@ -1,0 +1,1 @@
+"""Steering vectors: what they change downstream, and what they are made of."""
