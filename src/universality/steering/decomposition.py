@@ -1,0 +1,316 @@
+"""What a steering vector is in terms of an SAE's features, by every way of asking.
+
+An SAE's encoder reads activations, and a steering vector is a difference of two. Mayne et al. (2024,
+arXiv 2411.08790) find that it is then misread: being short and off centre it leaves the encoder's
+bias to decide (the zero vector gives the same features), and what it takes away from a feature
+reads as 0. Sparse pursuit asks the decoder alone, and its signed form can take away.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from universality.steering.pursuit import (
+    Codes,
+    gradient_pursuit,
+    gram_matrix,
+    least_squares,
+    orthogonal_matching_pursuit,
+)
+from universality.steering.vectors import random_like
+
+METHODS = {
+    "encode": "encode(v)",
+    "encode_and_bias": "encode(v), and the decoder's bias",
+    "encode_shift": "encode(x + v) - encode(x), mean over positions x",
+    "encode_shift_top": "its largest features",
+    "prompt_difference": "encode(prompts), difference of means",
+    "prompt_difference_top": "its largest features",
+    "non_negative_pursuit": "gradient pursuit, non-negative",
+    "signed_pursuit": "gradient pursuit, signed",
+    "omp": "orthogonal matching pursuit",
+    "encoder_support": "least squares on the features of encode(v)",
+}
+"""Ways of decomposing a vector; `_top` are as many features as pursuit may take."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """An SAE as arrays and a function."""
+
+    encode: Callable[[np.ndarray], np.ndarray]
+    """Activations `(n, d)` to features `(n, m)`."""
+    rows: np.ndarray
+    """Decoder rows `(m, d)`."""
+    bias: np.ndarray
+    """What the decoder adds, `(d,)`."""
+    gram: np.ndarray
+    """`gram_matrix(rows)`, `(m, m)`."""
+
+
+def dictionary_of(sae: Any) -> Dictionary:
+    """Return an opened SAE as a `Dictionary`; its decoder must be affine."""
+    import torch
+
+    from universality.saes.study.splicing import LinearDecoder
+
+    decoder = LinearDecoder(sae)
+
+    @torch.inference_mode()
+    def encode(x: np.ndarray) -> np.ndarray:
+        return sae.encode(torch.from_numpy(np.asarray(x, dtype=np.float32))).numpy()
+
+    return Dictionary(encode, decoder.rows, decoder.offset, gram_matrix(decoder.rows))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A steering vector and the prompts it was made from."""
+
+    name: str
+    vector: np.ndarray
+    """Shape `(d,)`."""
+    positive: np.ndarray
+    """Activations of its prompts, `(n_pairs, d)`."""
+    negative: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A vector as a sum of features."""
+
+    code: np.ndarray
+    """Coefficient of every feature, `(m,)`."""
+    reconstruction: np.ndarray
+    """Shape `(d,)`."""
+
+
+def decompose(
+    dictionary: Dictionary, case: Case, context: np.ndarray, l0: int
+) -> dict[str, Decomposition]:
+    """Decompose a vector in every way of `METHODS`.
+
+    `context` `(n, d)` are the activations to which it is added, `l0` the most features that
+    pursuit, and `_top`, may take.
+    """
+    encode, rows, v = dictionary.encode, dictionary.rows, case.vector
+    found = {"encode": encode(v[None])[0]}
+    found["encode_and_bias"] = found["encode"]
+    shift = (encode(context + v) - encode(context)).mean(0, dtype=np.float64)
+    sides = [encode(side).mean(0, dtype=np.float64) for side in (case.positive, case.negative)]
+    for name, code in (("encode_shift", shift), ("prompt_difference", sides[0] - sides[1])):
+        found[name], found[f"{name}_top"] = code, largest(code, rows, l0)
+    found |= _pursued(dictionary, v, found["encode"], l0)
+    made = {}
+    for name in METHODS:
+        bias = dictionary.bias if name == "encode_and_bias" else 0
+        made[name] = Decomposition(found[name], found[name] @ rows + bias)
+    return made
+
+
+def _pursued(
+    dictionary: Dictionary, vector: np.ndarray, encoded: np.ndarray, l0: int
+) -> dict[str, np.ndarray]:
+    """Return the codes that ask the decoder: pursuit, and least squares on the encoder's."""
+    rows, gram, x = dictionary.rows, dictionary.gram, vector[None]
+    support = np.flatnonzero(encoded)
+    codes = {
+        "non_negative_pursuit": gradient_pursuit(x, rows, l0, gram=gram),
+        "signed_pursuit": gradient_pursuit(x, rows, l0, signed=True, gram=gram),
+        "omp": orthogonal_matching_pursuit(x, rows, l0, gram=gram),
+        "encoder_support": least_squares(x, rows, support[None]),
+    }
+    return {name: _dense(code, len(rows)) for name, code in codes.items()}
+
+
+def _dense(codes: Codes, m: int) -> np.ndarray:
+    used = codes.atoms[0] >= 0
+    code = np.zeros(m)
+    code[codes.atoms[0][used]] = codes.coefficients[0][used]
+    return code
+
+
+def largest(code: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """Return `code` `(m,)` with all but its `n` longest contributions to the sum set to 0."""
+    order = np.argsort(-contributions(code, rows), kind="stable")
+    kept = np.zeros(len(code))
+    kept[order[:n]] = code[order[:n]]
+    return kept
+
+
+def contributions(code: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the length of what each feature adds to the reconstruction, `(m,)`."""
+    return np.abs(code) * np.linalg.norm(rows, axis=1)
+
+
+def shuffled(dictionary: Dictionary, rng: np.random.Generator) -> Dictionary:
+    """Return the dictionary with the coordinates of every decoder row in an order of its own.
+
+    Lengths stay, and how large coordinates are; directions go, and with them how features lie to
+    each other. (Turning all rows alike, or permuting their coordinates alike, would be no control
+    of its own: it is the same as turning the vector, which random vectors of its length are.)
+    """
+    rows = rng.permuted(dictionary.rows, axis=1)
+    return Dictionary(dictionary.encode, rows, dictionary.bias, gram_matrix(rows))
+
+
+def fidelity(vector: np.ndarray, found: Decomposition, rows: np.ndarray) -> dict[str, float]:
+    """Return how a decomposition compares with its vector.
+
+    cosine and norm_ratio of the reconstruction; explained, 1 - |v - reconstruction|^2 / |v|^2 (below
+    0 where nothing at all would be nearer); l0; and negative_share, the part of the features'
+    squared contributions that is taken away.
+    """
+    made, length = found.reconstruction, np.linalg.norm(vector)
+    size = np.linalg.norm(made)
+    parts = contributions(found.code, rows) ** 2
+    total = parts.sum()
+    return {
+        "cosine": float(made @ vector / (size * length)) if size else 0.0,
+        "norm_ratio": float(size / length),
+        "explained": float(1 - np.sum((vector - made) ** 2) / length**2),
+        "l0": int(np.count_nonzero(found.code)),
+        "negative_share": float(parts[found.code < 0].sum() / total) if total else 0.0,
+    }
+
+
+def fidelity_table(
+    dictionary: Dictionary,
+    cases: Sequence[Case],
+    context: np.ndarray,
+    l0: int,
+    n_random: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return a row for each vector, way of decomposing it, and source.
+
+    Sources: `vector`; `random`, `n_random` random vectors of its length each (added to the negative
+    prompts where prompts are asked for); `shuffled`, the same vector by `shuffled` decoder rows,
+    with the codes that only the encoder makes as they are.
+    """
+    rows: list[dict[str, Any]] = []
+
+    def note(case: Case, source: str, draw: int, made: Mapping[str, Decomposition], by: Dictionary):
+        for method, one in made.items():
+            rows.append(
+                {"vector": case.name, "method": method, "source": source, "draw": draw}
+                | fidelity(case.vector, one, by.rows)
+            )
+
+    other = shuffled(dictionary, rng)
+    for case in cases:
+        note(case, "vector", 0, decompose(dictionary, case, context, l0), dictionary)
+        note(case, "shuffled", 0, decompose(other, case, context, l0), other)
+        for draw, vector in enumerate(random_like(case.vector, n_random, rng)):
+            moved = Case(case.name, vector, case.negative + vector, case.negative)
+            note(moved, "random", draw, decompose(dictionary, moved, context, l0), dictionary)
+    return pd.DataFrame(rows)
+
+
+def activation_table(
+    dictionary: Dictionary, context: np.ndarray, l0: int, share_of: str = "signed_pursuit"
+) -> pd.DataFrame:
+    """Return what signed pursuit makes of activations, which are no differences, a row each.
+
+    Without the decoder's bias, as the SAE has them: columns as `fidelity`, and method.
+    """
+    x = context - dictionary.bias
+    codes = gradient_pursuit(x, dictionary.rows, l0, signed=True, gram=dictionary.gram)
+    made = codes.reconstruct(dictionary.rows)
+    rows = []
+    for i in range(len(x)):
+        code = _dense(Codes(codes.atoms[i : i + 1], codes.coefficients[i : i + 1]), len(dictionary.rows))
+        rows.append({"method": share_of} | fidelity(x[i], Decomposition(code, made[i]), dictionary.rows))
+    return pd.DataFrame(rows)
+
+
+def top_features(code: np.ndarray, n: int) -> np.ndarray:
+    """Return the `n` features of the largest positive coefficients, fewer if fewer are positive."""
+    order = np.argsort(-code, kind="stable")[:n]
+    return order[code[order] > 0]
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the share of the features `a` that are in `b`; 0 if there are none."""
+    return float(np.isin(a, b).mean()) if len(a) else 0.0
+
+
+def zero_table(
+    dictionary: Dictionary,
+    cases: Sequence[Case],
+    multipliers: Sequence[float],
+    n_top: int,
+    n_random: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return how far the encoder sees a vector, and how far its own bias, at each multiplier.
+
+    One row per vector and multiplier: length (of the vector, multiplied); overlap_zero, the share
+    of the `n_top` strongest features of encode(multiplier x v) that are among those of encode(0);
+    activation_zero, the share of its activation that is in features of encode(0); overlap_others,
+    the mean share of its strongest features that are also another vector's; each as `_random` for
+    the mean of `n_random` vectors of equal length.
+    """
+    nothing = dictionary.encode(np.zeros_like(cases[0].vector)[None])[0]
+    drawn = {case.name: random_like(case.vector, n_random, rng) for case in cases}
+    rows = []
+    for multiplier in multipliers:
+        codes = {c.name: dictionary.encode(multiplier * c.vector[None])[0] for c in cases}
+        for case in cases:
+            others = [code for name, code in codes.items() if name != case.name]
+            of_random = dictionary.encode(multiplier * drawn[case.name])
+            row: dict[str, Any] = {
+                "vector": case.name,
+                "multiplier": multiplier,
+                "length": float(multiplier * np.linalg.norm(case.vector)),
+            }
+            row |= _seen(codes[case.name], nothing, others, n_top)
+            by_chance = [_seen(code, nothing, others, n_top) for code in of_random]
+            for name in by_chance[0] if by_chance else ():
+                row[f"{name}_random"] = float(np.mean([one[name] for one in by_chance]))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _seen(
+    code: np.ndarray, nothing: np.ndarray, others: Sequence[np.ndarray], n_top: int
+) -> dict[str, float]:
+    top = top_features(code, n_top)
+    total = code.sum()
+    return {
+        "overlap_zero": overlap(top, top_features(nothing, n_top)),
+        "activation_zero": float(code[nothing > 0].sum() / total) if total else 0.0,
+        "overlap_others": float(np.mean([overlap(top, top_features(o, n_top)) for o in others]))
+        if others
+        else 0.0,
+    }
+
+
+def lost_table(
+    dictionary: Dictionary, cases: Sequence[Case], context: np.ndarray, l0: int
+) -> pd.DataFrame:
+    """Return what encode(v) makes of the features in which a vector's prompts differ, a row each.
+
+    The differences are `prompt_difference_top`. positive_named and negative_named are the shares of
+    the squared contributions of features that rise, and that fall, which encode(v) names at all;
+    negative_projected is the share of those that fall whose encoder rows v does project on
+    negatively (where more ReLU than bias hides them).
+    """
+    rows = []
+    base = dictionary.encode(np.zeros((1, len(cases[0].vector))))[0] > 0
+    for case in cases:
+        made = decompose(dictionary, case, context, l0)
+        code = made["prompt_difference_top"].code
+        weight = contributions(code, dictionary.rows) ** 2
+        named = made["encode"].code > 0
+        row: dict[str, Any] = {"vector": case.name}
+        for side, mask in (("positive", code > 0), ("negative", code < 0)):
+            total = weight[mask].sum()
+            row[f"{side}_share"] = float(total / weight.sum()) if total else 0.0
+            for name, hit in (("named", named), ("named_by_zero", base)):
+                row[f"{side}_{name}"] = float(weight[mask & hit].sum() / total) if total else 0.0
+        rows.append(row)
+    return pd.DataFrame(rows)
