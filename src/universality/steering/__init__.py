@@ -1,1 +1,1 @@
-"""Steering vectors: what they change downstream, and what they are made of."""
+"""Steering vectors: what adding a direction to the residual stream changes."""
