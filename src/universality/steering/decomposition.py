@@ -47,8 +47,16 @@ class Dictionary:
     """Decoder rows `(m, d)`."""
     bias: np.ndarray
     """What the decoder adds, `(d,)`."""
-    gram: np.ndarray
-    """`gram_matrix(rows)`, `(m, m)`."""
+    gram: np.ndarray | None
+    """`gram_matrix(rows)`, `(m, m)`, unless it would be large (`_MOST_FOR_GRAM`)."""
+
+
+_MOST_FOR_GRAM = 8192
+"""Features of which the Gram matrix (256 MB) is kept; of more, pursuit makes the rows it needs."""
+
+
+def _gram(rows: np.ndarray) -> np.ndarray | None:
+    return gram_matrix(rows) if len(rows) <= _MOST_FOR_GRAM else None
 
 
 def dictionary_of(sae: Any) -> Dictionary:
@@ -63,7 +71,7 @@ def dictionary_of(sae: Any) -> Dictionary:
     def encode(x: np.ndarray) -> np.ndarray:
         return sae.encode(torch.from_numpy(np.asarray(x, dtype=np.float32))).numpy()
 
-    return Dictionary(encode, decoder.rows, decoder.offset, gram_matrix(decoder.rows))
+    return Dictionary(encode, decoder.rows, decoder.offset, _gram(decoder.rows))
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ def shuffled(dictionary: Dictionary, rng: np.random.Generator) -> Dictionary:
     of its own: it is the same as turning the vector, which random vectors of its length are.)
     """
     rows = rng.permuted(dictionary.rows, axis=1)
-    return Dictionary(dictionary.encode, rows, dictionary.bias, gram_matrix(rows))
+    return Dictionary(dictionary.encode, rows, dictionary.bias, _gram(rows))
 
 
 def fidelity(vector: np.ndarray, found: Decomposition, rows: np.ndarray) -> dict[str, float]:
@@ -210,20 +218,19 @@ def fidelity_table(
     return pd.DataFrame(rows)
 
 
-def activation_table(
-    dictionary: Dictionary, context: np.ndarray, l0: int, share_of: str = "signed_pursuit"
-) -> pd.DataFrame:
-    """Return what signed pursuit makes of activations, which are no differences, a row each.
+def activation_table(dictionary: Dictionary, context: np.ndarray, l0: int) -> pd.DataFrame:
+    """Return what signed pursuit makes of activations `(n, d)`, which are no differences.
 
-    Without the decoder's bias, as the SAE has them: columns as `fidelity`, and method.
+    A row each, with the columns of `fidelity`, without the decoder's bias, as the SAE codes them.
     """
     x = context - dictionary.bias
     codes = gradient_pursuit(x, dictionary.rows, l0, signed=True, gram=dictionary.gram)
     made = codes.reconstruct(dictionary.rows)
     rows = []
     for i in range(len(x)):
-        code = _dense(Codes(codes.atoms[i : i + 1], codes.coefficients[i : i + 1]), len(dictionary.rows))
-        rows.append({"method": share_of} | fidelity(x[i], Decomposition(code, made[i]), dictionary.rows))
+        one = Codes(codes.atoms[i : i + 1], codes.coefficients[i : i + 1])
+        code = _dense(one, len(dictionary.rows))
+        rows.append(fidelity(x[i], Decomposition(code, made[i]), dictionary.rows))
     return pd.DataFrame(rows)
 
 
@@ -294,10 +301,10 @@ def lost_table(
 ) -> pd.DataFrame:
     """Return what encode(v) makes of the features in which a vector's prompts differ, a row each.
 
-    The differences are `prompt_difference_top`. positive_named and negative_named are the shares of
-    the squared contributions of features that rise, and that fall, which encode(v) names at all;
-    negative_projected is the share of those that fall whose encoder rows v does project on
-    negatively (where more ReLU than bias hides them).
+    The differences are `prompt_difference_top`. Of the squared contributions: positive_share and
+    negative_share, that of features which rise and which fall from the second prompts to the first;
+    of either, `_named`, what is in features that encode(v) names at all, and `_named_by_zero`, that
+    encode(0) does.
     """
     rows = []
     base = dictionary.encode(np.zeros((1, len(cases[0].vector))))[0] > 0

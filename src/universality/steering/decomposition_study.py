@@ -1,0 +1,221 @@
+"""The study of what steering vectors are made of: of one model and its SAEs, as tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from universality.corpora import load_tokenizer, load_tokens
+from universality.features import hook_rows
+from universality.matching.files import hook_name
+from universality.models import load_bridge
+from universality.params.decomposition import DecomposedModel, Decomposition
+from universality.params.steering import Contrast, Steering
+from universality.nulls import permutation_p
+from universality.randomness import generator
+from universality.saes.evaluation import load_sae
+from universality.stats import document_weights, percentile_interval, ratio_interval
+from universality.steering.causal import kept_tables
+from universality.steering.contrasts import contrast_tokens
+from universality.steering.decomposition import (
+    Case,
+    Dictionary,
+    activation_table,
+    contributions,
+    decompose,
+    dictionary_of,
+    fidelity_table,
+    lost_table,
+    zero_table,
+)
+from universality.steering.effects import Task
+from universality.steering.lens import direct_effect, top_tokens
+from universality.steering.vectors import METHODS, last_activations
+from universality.unembedding import read_unembedding, written_rows
+
+WORKS = 0.05
+"""Highest p of a vector's effect for it to be asked which share of it is kept."""
+_SHOWN_TOKENS = 8
+_SHOWN_FEATURES = 3
+
+
+@dataclass(frozen=True)
+class Steered:
+    """An opened model, its SAEs by hook, and what it is steered with."""
+
+    bridge: Any
+    model: Path
+    dictionaries: Mapping[str, Dictionary]
+    """Hook -> SAE."""
+    cases: Mapping[str, Sequence[Case]]
+    """Hook -> vectors."""
+    tasks: Mapping[str, Task]
+    """Contrast -> where its effect is measured."""
+
+
+def open_steered(
+    model: Path,
+    saes: Sequence[Path],
+    contrasts: Mapping[str, Contrast],
+    n_prompts: int,
+    method: str,
+    more_hooks: Sequence[str] = (),
+) -> Steered:
+    """Open a model with its SAEs and make the vectors of `contrasts` at their hooks.
+
+    Vectors are also made at `more_hooks`, where there are no SAEs.
+    """
+    bridge = load_bridge(model)
+    found = {hook_name(path): dictionary_of(load_sae(path)) for path in saes}
+    hooks = list(dict.fromkeys([*found, *more_hooks]))
+    cases: dict[str, list[Case]] = {hook: [] for hook in hooks}
+    tasks = {}
+    for name, contrast in contrasts.items():
+        tokens = contrast_tokens(name, contrast, model, n_prompts)
+        positive = last_activations(bridge, tokens.positive, hooks)
+        negative = last_activations(bridge, tokens.negative, hooks)
+        for hook in hooks:
+            vector = METHODS[method](positive[hook], negative[hook])
+            cases[hook].append(Case(name, vector, positive[hook], negative[hook]))
+        tasks[name] = tokens.task
+    return Steered(bridge, model, found, cases, tasks)
+
+
+def decomposition_tables(
+    key: str,
+    steered: Steered,
+    corpus: Path,
+    max_tokens: int,
+    wanted: DecomposedModel,
+    settings: Decomposition,
+    steering: Steering,
+) -> dict[str, pd.DataFrame]:
+    """Return every table of the study by its name; all have a column layer.
+
+    fidelity, zero, lost, activations (see `decomposition`), kept and doses (`causal`), lens, and
+    summary, the means of fidelity and kept over vectors.
+    """
+    tokens = load_tokens(
+        corpus, "validation", steered.model, max_tokens, settings.n_documents
+    )
+    hooks = list(steered.dictionaries)
+    rows = hook_rows(steered.bridge, tokens, hooks, settings.batch_tokens)
+    found: dict[str, list[pd.DataFrame]] = {}
+    for hook, dictionary in steered.dictionaries.items():
+        rng = generator(steering.seed, "decomposition", key, hook)
+        x = rows.activations[hook].numpy().astype(np.float64)
+        drawn = np.sort(rng.choice(len(x), min(settings.n_context, len(x)), replace=False))
+        context, cases = x[drawn], steered.cases[hook]
+        tables = {
+            "fidelity": fidelity_table(
+                dictionary, cases, context, settings.l0, settings.n_random, rng
+            ),
+            "zero": zero_table(
+                dictionary, cases, settings.zero_multipliers, settings.n_top, settings.n_random, rng
+            ),
+            "lost": lost_table(dictionary, cases, context, settings.l0),
+            "activations": activation_table(dictionary, context, settings.l0),
+        }
+        causal = [
+            kept_tables(
+                steered.bridge, hook, case, steered.tasks[case.name],
+                decompose(dictionary, case, context, settings.l0), wanted.multipliers,
+                steering.where, steering.batch_rows, settings.n_random, steering.n_bootstrap, rng,
+            )
+            for case in cases
+        ]  # fmt: skip
+        tables["kept"], tables["doses"] = (
+            pd.concat(part, ignore_index=True) for part in zip(*causal, strict=True)
+        )
+        tables["zero"]["typical_length"] = float(np.linalg.norm(x, axis=1).mean())
+        for name, table in tables.items():
+            table.insert(0, "layer", int(hook.split(".")[1]))
+            found.setdefault(name, []).append(table)
+    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+    rng = generator(steering.seed, "decomposition", key, "summary")
+    whole["summary"] = summary(whole["fidelity"], whole["kept"], steering.n_bootstrap, rng)
+    whole["lens"] = lens_table(key, steered, settings, steering)
+    return whole
+
+
+def summary(
+    fidelity: pd.DataFrame, kept: pd.DataFrame, n_bootstrap: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return means over vectors, a row for each layer and method, with 95% over vectors.
+
+    Of cosine, norm_ratio, explained, l0 and negative_share also `_null` (random vectors, mean) and
+    `_shuffled` (shuffled dictionary). share_own and share_matched are sums of effects over sums of
+    originals, over the n_steering vectors that have an effect at all (`WORKS`); their `_null` and
+    `_p` are random vectors of the same sums.
+    """
+    rows = []
+    for (layer, method), part in fidelity.groupby(["layer", "method"], sort=False):
+        row: dict[str, Any] = {"layer": layer, "method": method}
+        own = part[part["source"] == "vector"]
+        weights = document_weights(len(own), n_bootstrap, rng) / len(own)
+        for name in ("cosine", "norm_ratio", "explained", "l0", "negative_share"):
+            low, high = percentile_interval(weights @ own[name].to_numpy(dtype=float))
+            row |= {name: float(own[name].mean()), f"{name}_low": low, f"{name}_high": high}
+            for source, ending in (("random", "null"), ("shuffled", "shuffled")):
+                row[f"{name}_{ending}"] = float(part.loc[part["source"] == source, name].mean())
+        of_layer = kept[(kept["layer"] == layer) & (kept["original_p"] <= WORKS)]
+        null = _pooled_null(of_layer)
+        for length in ("own", "matched"):
+            steered = of_layer[(of_layer["method"] == method) & (of_layer["length"] == length)]
+            row["n_steering"] = len(steered)
+            if len(steered) == 0:
+                continue
+            effect, original = (steered[c].to_numpy() for c in ("effect", "original"))
+            low, high = ratio_interval(effect, original, n_bootstrap, rng)
+            share, name = float(effect.sum() / original.sum()), f"share_{length}"
+            row |= {name: share, f"{name}_low": low, f"{name}_high": high}
+            row |= {f"{name}_null": float(null.mean()), f"{name}_p": permutation_p(share, null)}
+        rows.append(row | {"n_vectors": len(own)})
+    return pd.DataFrame(rows)
+
+
+def _pooled_null(kept: pd.DataFrame) -> np.ndarray:
+    """Return the share of the effect that random vectors have, over all vectors, a draw each."""
+    drawn = kept[kept["method"].str.startswith("random_")].groupby("method", sort=True)
+    sums = drawn[["effect", "original"]].sum()
+    return (sums["effect"] / sums["original"]).to_numpy()
+
+
+def lens_table(
+    key: str, steered: Steered, settings: Decomposition, steering: Steering
+) -> pd.DataFrame:
+    """Return the logit lens of the vectors at every hook, and of their largest features.
+
+    One row per layer, vector and what (`vector`, or `feature` and its rank in the signed code,
+    with its coefficient): see `lens`.
+    """
+    unembedding = read_unembedding(steered.model)
+    tokenizer, _ = load_tokenizer(steered.model)
+    pieces = [tokenizer.id_to_token(i) or "" for i in range(len(unembedding))]
+    rows = []
+    for hook, cases in steered.cases.items():
+        dictionary = steered.dictionaries.get(hook)
+        for case in cases:
+            rng = generator(steering.seed, "lens", key, hook, case.name)
+            found = {"vector": (case.vector, -1, 1.0)}
+            if dictionary is not None:
+                code = decompose(dictionary, case, case.negative, settings.l0)["signed_pursuit"].code
+                order = np.argsort(-contributions(code, dictionary.rows), kind="stable")
+                for rank, feature in enumerate(order[:_SHOWN_FEATURES]):
+                    sign = np.sign(code[feature])
+                    found[f"feature {rank + 1}"] = (
+                        sign * dictionary.rows[feature], int(feature), float(code[feature])
+                    )  # fmt: skip
+            for what, (vector, feature, coefficient) in found.items():
+                written = written_rows(vector[None], steered.model, hook)[0]
+                words = steered.tasks[case.name].words
+                rows.append(
+                    {"layer": int(hook.split(".")[1]), "vector": case.name, "what": what}
+                    | {"feature": feature, "coefficient": coefficient}
+                    | direct_effect(written, unembedding, words, settings.n_random, rng)
+                    | top_tokens(written, unembedding, pieces, _SHOWN_TOKENS)
+                )
+    return pd.DataFrame(rows)
