@@ -62,6 +62,10 @@ STAGES = {
     "identify-layers": "Find which layers of LM seeds are alike, by every measure.",
     "stitch-models": "Put activations of one model into another.",
     "feature-maps": "Map and cluster the features of a pair; test words for circles.",
+    "steer-effects": "Steer a model with vectors of contrasts: effect and price.",
+    "steer-downstream": "Find which SAE features a steering vector changes, layer by layer.",
+    "steer-transfer": "Steer a model with a vector of another.",
+    "steer": "Steer a model once: both continuations and the features that changed.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -77,6 +81,7 @@ STAGES = {
     "plot-cards": "Draw cards of matched features and their asymmetry.",
     "plot-similarity": "Draw the figures about the spaces of two models.",
     "plot-maps": "Draw maps and clusters of features, and words on circles.",
+    "plot-steering": "Draw the figures about steering vectors.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
 

@@ -1,6 +1,6 @@
 """Steering vectors from contrastive prompts, at any hook."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,3 +62,23 @@ def random_like(vector: np.ndarray, n: int, rng: np.random.Generator) -> np.ndar
     """Return `n` vectors of random direction, as long as `vector` `(d,)`: `(n, d)`."""
     drawn = rng.standard_normal((n, len(vector)))
     return drawn * np.linalg.norm(vector) / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def pair_activations(
+    bridge: Any,
+    pairs: Mapping[str, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]],
+    hooks: Sequence[str],
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """Return (contrast, hook) -> activations of its prompts, `(n_pairs, d)` each, in one run.
+
+    `pairs` are contrast -> positive and negative prompts, token ids with BOS first.
+    """
+    prompts = [ids for sides in pairs.values() for side in sides for ids in side]
+    found = last_activations(bridge, prompts, hooks)
+    cut, first = {}, 0
+    for name, (positive, negative) in pairs.items():
+        middle, last = first + len(positive), first + len(positive) + len(negative)
+        for hook in hooks:
+            cut[name, hook] = found[hook][first:middle], found[hook][middle:last]
+        first = last
+    return cut

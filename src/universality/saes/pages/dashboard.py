@@ -196,7 +196,7 @@ def firing(
                 density_interval=percentile_interval(resamples @ per_document / n_resampled),
                 histogram=np.histogram(values, N_BINS, (0, values.max() if len(values) else 1)),
                 tokens=token_use(at.token[rows], occurrences),
-                top=[_example(row, column, at, params.context)
+                top=[example(row, column, at, params.context)
                      for row in top_rows(rows, values, at.index, params.n_top)],
                 intervals=_intervals(rows, column, at, params, random),
             )
@@ -245,13 +245,13 @@ def _intervals(
             quantiles=(1 - (i + 1) / n, 1 - i / n),
             values=(float(column[part[0]]), float(column[part[-1]])),
             n=len(part),
-            examples=[_example(row, column, at, params.context) for row in sampled],
+            examples=[example(row, column, at, params.context) for row in sampled],
         )
         for i, (part, sampled) in enumerate(parts)
     ]
 
 
-def _example(row: int, column: np.ndarray, at: Positions, context: int) -> Example:
+def example(row: int, column: np.ndarray, at: Positions, context: int) -> Example:
     begin, stop = at.bounds[at.index[row] : at.index[row] + 2]
     first, last = max(row - context, begin), min(row + context + 1, stop)
     return Example(

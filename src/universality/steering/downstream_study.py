@@ -1,0 +1,148 @@
+"""Which features a vector changes downstream: every contrast, layer by layer."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from universality.corpora import Tokens, load_tokenizer, read_corpus, tokenize
+from universality.errors import InputError
+from universality.features import encode, hook_rows, position_table
+from universality.matching.files import hook_name
+from universality.params.steering import Downstream, Steering
+from universality.progress import progress
+from universality.randomness import generator
+from universality.saes.evaluation import load_sae
+from universality.saes.pages.dashboard import positions
+from universality.steering.contexts import all_contexts
+from universality.steering.contrasts import ContrastTokens
+from universality.steering.downstream import Text, change, changed_features, read, spread_row
+from universality.steering.intervene import Addition
+from universality.steering.vectors import METHODS, pair_activations, random_like
+
+_BATCH_TOKENS = 4096
+
+
+def find_saes(folder: Path, seed: int) -> dict[str, Path]:
+    """Return hook -> SAE of a folder, for one SAE seed."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*/cfg.json")):
+        sae = path.parent
+        if not re.search(rf"_seed{seed}$", sae.name):
+            continue
+        hook = hook_name(sae)
+        if hook in found:
+            raise InputError(
+                f"{folder}: {found[hook].name} and {sae.name} sit at one hook and have one seed; "
+                "one of each is needed"
+            )
+        found[hook] = sae
+    if not found:
+        raise InputError(f"{folder}: no SAE with seed {seed}")
+    return found
+
+
+def layer_of(hook: str) -> int:
+    """Return the block of a hook."""
+    return int(hook.split(".")[1])
+
+
+def downstream_hooks(saes: Mapping[str, Any], steered_at: str) -> list[str]:
+    """Return those hooks of `saes` that an addition at `steered_at` can change, in order."""
+    layer = layer_of(steered_at)
+    found = [hook for hook in saes if hook == steered_at or layer_of(hook) > layer]
+    return sorted(found, key=lambda hook: (layer_of(hook), hook))
+
+
+def fixed_text(corpus: Path, model: Path, section: Downstream) -> np.ndarray:
+    """Return the first validation documents that are long enough, cut: `(n, n_tokens)`."""
+    documents, texts = read_corpus(corpus, "validation")
+    tokenizer, bos = load_tokenizer(model)
+    found, first = [], 0
+    while len(found) < section.n_documents and first < len(texts):
+        part = slice(first, first + section.n_documents)
+        tokens = tokenize(texts[part], documents[part], tokenizer, bos, section.n_tokens)
+        whole = np.flatnonzero(tokens.lengths == section.n_tokens)
+        found += [tokens.ids[tokens.bounds[i] : tokens.bounds[i + 1]] for i in whole]
+        first += section.n_documents
+    if len(found) < section.n_documents:
+        raise InputError(
+            f"{corpus}: {len(found)} validation documents have {section.n_tokens} tokens; "
+            f"{section.n_documents} are needed"
+        )
+    return np.stack(found[: section.n_documents]).astype(np.int64)
+
+
+def study(
+    bridge: Any, ids: np.ndarray, saes: Mapping[str, Any],
+    contrasts: Mapping[str, ContrastTokens], section: Downstream, shared: Steering,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Return the tables `spread` (see `spread_row`) and `features` (see `changed_features`).
+
+    Both name contrast, steered_layer, multiplier, hook, site and layer.
+    """
+    hooks = [section.hook(layer) for layer in section.layers]
+    pairs = {name: (one.positive, one.negative) for name, one in contrasts.items()}
+    activations = pair_activations(bridge, pairs, hooks)
+    text = Text(saes, read(bridge, ids, list(saes), section.n_prompt), section.centred)
+    before = {hook: text.encode(hook, x) for hook, x in text.plain.items()}
+    zero = {hook: text.encode(hook, torch.zeros(1, x.shape[-1]))[0]
+            for hook, x in text.plain.items()}  # fmt: skip
+    error = {hook: text.error(hook, x, before[hook]) for hook, x in text.plain.items()}
+    spread, features = [], []
+    for name, hook in progress(list(activations), desc="downstream"):
+        own = METHODS[shared.method](*activations[name, hook])
+        rng = generator(shared.seed, "downstream", name, hook)
+        added = [own, *random_like(own, section.n_random, rng)]
+        after = downstream_hooks(saes, hook)
+        found: dict[str, list] = {place: [] for place in after}
+        for vector in added:
+            additions = [Addition(hook, vector, section.multiplier, shared.where)]
+            activation = read(bridge, ids, after, section.n_prompt, additions)
+            for place, x in activation.items():
+                found[place].append(change(text, place, before[place], x))
+        for place in after:
+            where = {
+                "contrast": name, "steered_layer": layer_of(hook),
+                "multiplier": section.multiplier, "hook": place,
+                "site": place.split(".", 2)[2].removeprefix("hook_"), "layer": layer_of(place),
+            }  # fmt: skip
+            changes = found[place]
+            row = spread_row(
+                changes[0], changes[1:], zero[place], section.n_top, shared.n_bootstrap, rng
+            )
+            spread.append(where | row | {"error_plain": error[place]})
+            top = changed_features(changes[0], changes[1:], section.n_top)
+            features.append(top.assign(**where))
+    return {"spread": pd.DataFrame(spread), "features": pd.concat(features, ignore_index=True)}
+
+
+def contexts(
+    bridge: Any, model: Path, corpus: Path, max_tokens: int, saes: Mapping[str, Any],
+    wanted: pd.DataFrame, section: Downstream,
+) -> pd.DataFrame:  # fmt: skip
+    """Return where in training documents the features of `wanted` (hook, feature) fire most."""
+    documents, texts = read_corpus(corpus, "train", section.n_context_documents)
+    tokenizer, bos = load_tokenizer(model)
+    tokens: Tokens = tokenize(texts, documents, tokenizer, bos, max_tokens)
+    hooks = [hook for hook in saes if (wanted["hook"] == hook).any()]
+    found = hook_rows(bridge, tokens, hooks, _BATCH_TOKENS)
+    at = positions(
+        position_table(tokens, found.place, tokenizer), dict(zip(documents, texts, strict=True))
+    )
+    matrices = {}
+    for hook in hooks:
+        x = found.activations[hook]
+        matrices[hook] = encode(saes[hook], x - x.mean(1, keepdim=True) if section.centred else x)
+    features = {hook: one.features for hook, one in matrices.items()}
+    return all_contexts(features, at, wanted, section.n_contexts, section.context)
+
+
+def load_saes(folder: Path, seed: int, hooks: list[str] | None = None) -> dict[str, Any]:
+    """Open the SAEs of a folder, hook -> SAE, or those at `hooks`."""
+    paths = find_saes(folder, seed)
+    return {hook: load_sae(path) for hook, path in paths.items() if hooks is None or hook in hooks}

@@ -1,0 +1,234 @@
+"""Dose and response: what vectors of contrasts do to a model's output, layer by layer."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from universality.nulls import permutation_p
+from universality.params.steering import SteeredModel, Steering
+from universality.randomness import generator
+from universality.stats import document_weights, percentile_interval
+from universality.steering.contrasts import ContrastTokens
+from universality.steering.effects import Measured, Trial, Writing, measure
+from universality.steering.vectors import METHODS, pair_activations, random_like
+
+RANDOM, PAIR = "random", "pair"
+"""Kinds of vectors beside those of `METHODS`: the null, and the first pair alone."""
+MODES = ("greedy", "sampled")
+Vectors = dict[tuple[str, int, str], np.ndarray]
+"""(contrast, layer, kind) -> vectors: `(1, d)`, or `(n_random, d)` of the null."""
+
+
+def steering_vectors(
+    bridge: Any, contrasts: Mapping[str, ContrastTokens], section: SteeredModel, shared: Steering
+) -> tuple[Vectors, pd.DataFrame]:
+    """Return all vectors, as long as the contrast's own, and a table about them.
+
+    The table has a row per contrast and layer: norm, residual_norm (mean length of the activations
+    of its prompts), cosine_<kind> (with the contrast's own vector) and pairs_cosine (mean cosine
+    between the differences of two pairs; NaN for one pair).
+    """
+    hooks = [section.hook(layer) for layer in section.layers]
+    pairs = {name: (one.positive, one.negative) for name, one in contrasts.items()}
+    activations = pair_activations(bridge, pairs, hooks)
+    vectors: Vectors = {}
+    rows = []
+    for name in contrasts:
+        for layer, hook in zip(section.layers, hooks, strict=True):
+            positive, negative = activations[name, hook]
+            own = METHODS[shared.method](positive, negative)
+            kinds = {kind: method(positive, negative) for kind, method in METHODS.items()}
+            one = positive[0] - negative[0]
+            kinds[PAIR] = one * np.linalg.norm(own) / np.linalg.norm(one)
+            rng = generator(shared.seed, "steering", RANDOM, name, layer)
+            for kind, vector in kinds.items():
+                vectors[name, layer, kind] = vector[None]
+            vectors[name, layer, RANDOM] = random_like(own, section.n_random, rng)
+            unit = positive - negative
+            unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+            cosines = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
+            lengths = np.linalg.norm(np.concatenate([positive, negative]), axis=1)
+            rows.append(
+                {
+                    "contrast": name, "layer": layer, "hook": hook, "n_pairs": len(positive),
+                    "norm": np.linalg.norm(own), "residual_norm": lengths.mean(),
+                    **{f"cosine_{kind}": _cosine(own, other) for kind, other in kinds.items()},
+                    "pairs_cosine": cosines.mean() if len(cosines) else np.nan,
+                }
+            )  # fmt: skip
+    return vectors, pd.DataFrame(rows)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def trial_table(vectors: Vectors, section: SteeredModel, shared: Steering) -> pd.DataFrame:
+    """Return the trials to make: contrast, kind, draw, layer, multiplier, prompt, written.
+
+    Random directions are as likely as their opposites, so the null has positive multipliers alone.
+    Multiplier 0 is the model as it is, once per contrast and prompt (kind `none`).
+    """
+    writing, rows = section.writing, []
+    for (name, layer, kind), drawn in vectors.items():
+        used = section.multipliers
+        if kind == RANDOM:
+            used = sorted({abs(multiplier) for multiplier in used})
+        written = {abs(m) for m in writing.multipliers} if kind == RANDOM else writing.multipliers
+        for draw in range(len(drawn)):
+            for multiplier in used:
+                for prompt in range(section.n_prompts):
+                    text = (
+                        prompt < writing.n_prompts
+                        and multiplier in written
+                        and (kind == shared.method or (kind == RANDOM and draw < writing.n_random))
+                    )
+                    rows.append((name, kind, draw, layer, multiplier, prompt, text))
+    rows += [
+        (name, "none", 0, section.layers[0], 0.0, prompt, prompt < writing.n_prompts)
+        for name in dict.fromkeys(name for name, _, _ in vectors)
+        for prompt in range(section.n_prompts)
+    ]
+    columns = ["contrast", "kind", "draw", "layer", "multiplier", "prompt", "written"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def run_trials(
+    bridge: Any,
+    table: pd.DataFrame,
+    vectors: Vectors,
+    contrasts: Mapping[str, ContrastTokens],
+    hook: Callable[[int], str],
+    writing: Writing,
+    shared: Steering,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Return `table` with what was measured, and the continuations of its written rows.
+
+    New columns: score (nats); ce_greedy and ce_sampled (nats per token, NaN where not written);
+    and each less that of the same prompt without an addition, `<name>_change`.
+    """
+    trials = []
+    for name, kind, draw, layer, multiplier, prompt in table.drop(columns="written").itertuples(
+        index=False
+    ):
+        task = contrasts[name].task
+        if kind == "none":
+            vector = np.zeros_like(vectors[name, layer, shared.method][0])
+        else:
+            vector = multiplier * vectors[name, layer, kind][draw]
+        trials.append(Trial(task.prompts[prompt], task.words, hook(layer), vector))
+    written = table["written"].to_numpy()
+    found = {f"ce_{mode}": np.full(len(table), np.nan) for mode in MODES}
+    found["score"] = np.empty(len(table))
+    tokens: dict[str, np.ndarray] = {}
+    for rows, how in ((~written, None), (written, writing)):
+        part = [trials[row] for row in np.flatnonzero(rows)]
+        measured: Measured = measure(bridge, part, shared.where, how, (), shared.batch_rows)
+        found["score"][rows] = measured.score
+        for mode, ce in measured.ce.items():
+            found[f"ce_{mode}"][rows] = ce
+        tokens |= dict(measured.tokens)
+    table = table.assign(**found)
+    plain = table.query("kind == 'none'").set_index(["contrast", "prompt"])
+    keys = pd.MultiIndex.from_frame(table[["contrast", "prompt"]])
+    for column in found:
+        table[f"{column}_change"] = table[column] - plain[column].reindex(keys).to_numpy()
+    return table, tokens
+
+
+def summary(table: pd.DataFrame, shared: Steering) -> pd.DataFrame:
+    """Return one row per contrast, kind, layer and multiplier, over prompts, beside its null.
+
+    `effect` is the mean change of the score (nats) with a 95% interval over resampled prompts;
+    `_null`, `_null_low` and `_null_high` are the mean and 95% of random vectors of equal length,
+    `_p` the share of them that goes as far the way that the multiplier points. `perplexity_<mode>`
+    is exp of the mean cross-entropy, beside that of random vectors (`_null`) and of the model as it
+    is (`_plain`).
+    """
+    rows = []
+    none = table[table["kind"] == "none"].set_index(["contrast", "prompt"])
+    random = dict(list(table[table["kind"] == RANDOM].groupby(["contrast", "layer", "multiplier"])))
+    real = table[~table["kind"].isin([RANDOM, "none"])]
+    for key, part in real.groupby(["contrast", "kind", "layer", "multiplier"], sort=False):
+        name, _, layer, multiplier = key
+        null = random[name, layer, abs(multiplier)]
+        weights = document_weights(
+            len(part), shared.n_bootstrap, generator(shared.seed, "steering", "prompts", *map(str, key))
+        ) / len(part)
+        row = dict(zip(("contrast", "kind", "layer", "multiplier"), key, strict=True))
+        row |= {"n_prompts": len(part), "n_random": null["draw"].nunique()}
+        row |= _effect(part["score_change"].to_numpy(), weights, null, float(multiplier))
+        for mode in MODES:
+            row |= _perplexity(f"ce_{mode}", part, null, none.loc[name], shared, key)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _effect(
+    change: np.ndarray, weights: np.ndarray, null: pd.DataFrame, multiplier: float
+) -> dict[str, float]:
+    draws = null.groupby("draw")["score_change"].mean().to_numpy()
+    low, high = percentile_interval(weights @ change)
+    null_low, null_high = percentile_interval(draws)
+    value = float(change.mean())
+    return {
+        "effect": value, "effect_low": low, "effect_high": high,
+        "effect_null": float(draws.mean()), "effect_null_low": null_low,
+        "effect_null_high": null_high,
+        "effect_p": permutation_p(np.sign(multiplier) * value, draws),
+    }  # fmt: skip
+
+
+def _perplexity(
+    column: str, part: pd.DataFrame, null: pd.DataFrame, none: pd.DataFrame, shared: Steering,
+    key: tuple,
+) -> dict[str, float]:  # fmt: skip
+    name = column.replace("ce_", "perplexity_")
+    ends = ("", "_low", "_high", "_null", "_null_low", "_null_high", "_plain")
+    ce = part.loc[part["written"], column].to_numpy()
+    if not len(ce):
+        return {name + end: np.nan for end in ends}
+    rng = generator(shared.seed, "steering", column, *map(str, key))
+    weights = document_weights(len(ce), shared.n_bootstrap, rng) / len(ce)
+    draws = null[null["written"]].groupby("draw")[column].mean().to_numpy()
+    values = [
+        ce.mean(), *percentile_interval(weights @ ce), draws.mean(), draws.min(), draws.max(),
+        none.loc[none["written"], column].mean(),
+    ]  # fmt: skip
+    return dict(zip((name + end for end in ends), map(float, np.exp(values)), strict=True))
+
+
+def text_table(
+    table: pd.DataFrame, tokens: Mapping[str, np.ndarray], contrasts: Mapping[str, ContrastTokens],
+    decode: Callable[[list[int]], str], stop: frozenset[int], method: str,
+) -> pd.DataFrame:  # fmt: skip
+    """Return continuations side by side: what the model writes as it is, and steered.
+
+    `decode` turns token ids into text; `tokens` are the continuations of the written rows.
+    """
+    written = table[table["written"]].reset_index(drop=True)
+    rows = []
+    for mode, ids in tokens.items():
+        texts = [decode(_until(row, stop)) for row in ids.tolist()]
+        kept = written.assign(steered=texts)
+        plain = kept.query("kind == 'none'").set_index(["contrast", "prompt"])["steered"]
+        for row in kept[kept["kind"] == method].to_dict("records"):
+            prompt = contrasts[row["contrast"]].task.prompts[row["prompt"]]
+            rows.append(
+                {
+                    "contrast": row["contrast"], "layer": row["layer"],
+                    "multiplier": row["multiplier"], "mode": mode,
+                    "prompt": decode(prompt[1:].tolist()),
+                    "plain": plain[row["contrast"], row["prompt"]], "steered": row["steered"],
+                    "score_change": row["score_change"], "ce_change": row[f"ce_{mode}_change"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _until(ids: list[int], stop: frozenset[int]) -> list[int]:
+    """Return what comes before the first token of `stop`."""
+    end = next((i for i, token in enumerate(ids) if token in stop), len(ids))
+    return ids[:end]
