@@ -15,6 +15,7 @@ from universality.params.cards import Cards
 from universality.params.conditions import MatchedGrid, MatchGrids, MatchProgress
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
+from universality.params.decomposition import DecomposedModel, Decomposition, SteeredParts
 from universality.params.feature_maps import FeatureMap, Maps
 from universality.params.glosses import GlossCorpus
 from universality.params.hub_saes import HubSaes, SaeHooks
@@ -97,6 +98,9 @@ class Params(Section):
     stitching: Stitching
     feature_maps: dict[Id, FeatureMap]
     maps: Maps
+    decomposed_models: dict[Id, DecomposedModel]
+    decomposition: Decomposition
+    steered_parts: dict[Id, SteeredParts]
 
 
 def load_params(path: Path) -> Params:

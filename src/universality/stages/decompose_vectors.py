@@ -7,7 +7,7 @@ import typer
 
 from universality.params.base import load_section
 from universality.params.decomposition import DecomposedModel, Decomposition
-from universality.params.steering import Steering
+from universality.params.steering import Contrasts, Steering
 
 
 def command(
@@ -24,12 +24,13 @@ def command(
     wanted = load_section(params, DecomposedModel, "decomposed_models", key)
     settings = load_section(params, Decomposition, "decomposition")
     steering = load_section(params, Steering, "steering")
+    every = load_section(contrasts, Contrasts).root
 
     from universality.io import atomic_directory, write_table
-    from universality.steering.contrasts import choose, read_contrasts
+    from universality.steering.contrasts import choose
     from universality.steering.decomposition_study import decomposition_tables, open_steered
 
-    chosen = choose(read_contrasts(contrasts), wanted.contrasts)
+    chosen = choose(every, wanted.contrasts)
     paths = [saes / sae for sae in wanted.saes]
     steered = open_steered(model, paths, chosen, wanted.n_prompts, steering.method)
     tables = decomposition_tables(key, steered, corpus, max_tokens, wanted, settings, steering)

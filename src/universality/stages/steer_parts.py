@@ -1,4 +1,4 @@
-"""`universality steer-parts`: which part of a steering vector carries its effect, which its price."""
+"""`universality steer-parts`: which part of a steering vector carries its effect."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from universality.params.base import load_section
 from universality.params.decomposition import Decomposition, SteeredParts
-from universality.params.steering import Steering
+from universality.params.steering import Contrasts, Steering
 
 
 def command(
@@ -24,13 +24,14 @@ def command(
     wanted = load_section(params, SteeredParts, "steered_parts", key)
     settings = load_section(params, Decomposition, "decomposition")
     steering = load_section(params, Steering, "steering")
+    every = load_section(contrasts, Contrasts).root
 
     from universality.io import atomic_directory, write_table
-    from universality.steering.contrasts import choose, read_contrasts
+    from universality.steering.contrasts import choose
     from universality.steering.decomposition_study import open_steered
     from universality.steering.part_study import part_tables, read_downstream
 
-    chosen = choose(read_contrasts(contrasts), wanted.contrasts)
+    chosen = choose(every, wanted.contrasts)
     paths, later = ([saes / sae for sae in ids] for ids in (wanted.saes, wanted.downstream))
     steered = open_steered(model, paths, chosen, wanted.n_prompts, steering.method)
     downstream = read_downstream(steered, later, corpus, max_tokens, wanted, settings)

@@ -64,9 +64,9 @@ def kept_tables(
 
     The first table has a row for each method and length (`own`, `matched`): effect, the mean change
     of the score over multipliers and prompts, nats, and original, that of the vector (original_p:
-    of as large an effect of a random vector); share, the first over the second. Intervals are 95% over prompts; _null and _p are of `n_random` random
-    vectors as long as the vector, which have rows too. The second has the dose-response, a row for
-    each multiplier.
+    of as large an effect of a random vector); share, the first over the second. Intervals are 95%
+    over prompts; _null and _p are of `n_random` random vectors as long as the vector, which have
+    rows too. The second has the dose-response, a row for each multiplier.
     """
     length = float(np.linalg.norm(case.vector))
     vectors = {("original", "own"): case.vector}

@@ -1,9 +1,9 @@
 """What a steering vector is in terms of an SAE's features, by every way of asking.
 
-An SAE's encoder reads activations, and a steering vector is a difference of two. Mayne et al. (2024,
-arXiv 2411.08790) find that it is then misread: being short and off centre it leaves the encoder's
-bias to decide (the zero vector gives the same features), and what it takes away from a feature
-reads as 0. Sparse pursuit asks the decoder alone, and its signed form can take away.
+An SAE's encoder reads activations, and a steering vector is a difference of two. Mayne et al.
+(2024, arXiv 2411.08790) find that it is then misread: being short and off centre it leaves the
+encoder's bias to decide (the zero vector gives the same features), and what it takes away from a
+feature reads as 0. Sparse pursuit asks the decoder alone, and its signed form can take away.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -168,9 +168,9 @@ def shuffled(dictionary: Dictionary, rng: np.random.Generator) -> Dictionary:
 def fidelity(vector: np.ndarray, found: Decomposition, rows: np.ndarray) -> dict[str, float]:
     """Return how a decomposition compares with its vector.
 
-    cosine and norm_ratio of the reconstruction; explained, 1 - |v - reconstruction|^2 / |v|^2 (below
-    0 where nothing at all would be nearer); l0; and negative_share, the part of the features'
-    squared contributions that is taken away.
+    cosine and norm_ratio of the reconstruction; explained, 1 - |v - reconstruction|^2 / |v|^2
+    (below 0 where nothing at all would be nearer); l0; and negative_share, the part of the
+    features' squared contributions that is taken away.
     """
     made, length = found.reconstruction, np.linalg.norm(vector)
     size = np.linalg.norm(made)

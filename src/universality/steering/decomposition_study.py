@@ -12,9 +12,9 @@ from universality.corpora import load_tokenizer, load_tokens
 from universality.features import hook_rows
 from universality.matching.files import hook_name
 from universality.models import load_bridge
+from universality.nulls import permutation_p
 from universality.params.decomposition import DecomposedModel, Decomposition
 from universality.params.steering import Contrast, Steering
-from universality.nulls import permutation_p
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
 from universality.stats import document_weights, percentile_interval, ratio_interval
@@ -98,9 +98,7 @@ def decomposition_tables(
     fidelity, zero, lost, activations (see `decomposition`), kept and doses (`causal`), lens, and
     summary, the means of fidelity and kept over vectors.
     """
-    tokens = load_tokens(
-        corpus, "validation", steered.model, max_tokens, settings.n_documents
-    )
+    tokens = load_tokens(corpus, "validation", steered.model, max_tokens, settings.n_documents)
     hooks = list(steered.dictionaries)
     rows = hook_rows(steered.bridge, tokens, hooks, settings.batch_tokens)
     found: dict[str, list[pd.DataFrame]] = {}
@@ -202,7 +200,8 @@ def lens_table(
             rng = generator(steering.seed, "lens", key, hook, case.name)
             found = {"vector": (case.vector, -1, 1.0)}
             if dictionary is not None:
-                code = decompose(dictionary, case, case.negative, settings.l0)["signed_pursuit"].code
+                made = decompose(dictionary, case, case.negative, settings.l0)
+                code = made["signed_pursuit"].code
                 order = np.argsort(-contributions(code, dictionary.rows), kind="stable")
                 for rank, feature in enumerate(order[:_SHOWN_FEATURES]):
                     sign = np.sign(code[feature])

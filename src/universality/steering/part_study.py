@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from universality.corpora import load_tokens
+from universality.corpora import load_tokenizer, load_tokens
 from universality.features import position_table, sparse_features
 from universality.matching.concepts import concept_features
 from universality.matching.files import hook_name
@@ -18,13 +18,14 @@ from universality.params.steering import Steering
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
 from universality.stats import document_weights, percentile_interval, ratio_interval
-from universality.steering.contrasts import stop_tokens
+from universality.steering.contrasts import stop_tokens, word_ids
 from universality.steering.decomposition import Case, Dictionary, decompose, dictionary_of
 from universality.steering.decomposition_study import Steered
 from universality.steering.effects import Writing
 from universality.steering.intervene import Addition
 from universality.steering.parts import ablation_table, part_table, part_vectors, patched
 from universality.steering.vectors import random_like
+from universality.unembedding import read_unembedding, written_rows
 
 
 def layer_of(hook: str) -> int:
@@ -38,10 +39,10 @@ class Downstream:
 
     dictionaries: Mapping[str, Dictionary]
     """Hook -> SAE."""
-    alive: Mapping[str, np.ndarray]
-    """Hook -> features that fire on the text."""
-    named: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
-    """Key of `ablated` -> name -> hook -> features."""
+    counts: Mapping[str, np.ndarray]
+    """Hook -> on how many positions of the text each feature fires."""
+    named: Mapping[str, Mapping[tuple[str, str], Mapping[str, np.ndarray]]]
+    """Key of `ablated` -> (name, `fires_on` or `writes`) -> hook -> features."""
 
 
 def read_downstream(
@@ -52,7 +53,11 @@ def read_downstream(
     wanted: SteeredParts,
     settings: Decomposition,
 ) -> Downstream:
-    """Open SAEs and find their features whose top tokens are the words of `wanted.ablated`."""
+    """Open SAEs and find their features that are about the words of `wanted.ablated`.
+
+    By two rules: `min_hits` of the `n_top` positions on which a feature fires most, or of the tokens
+    whose logits its decoder row raises most, are one of the words.
+    """
     tokens = load_tokens(corpus, "validation", steered.model, max_tokens, settings.n_documents)
     opened = {hook_name(path): load_sae(path) for path in saes}
     by_hook = {hook: (hook, sae) for hook, sae in opened.items()}
@@ -62,21 +67,41 @@ def read_downstream(
     positions = position_table(tokens, place, steered.bridge.tokenizer.backend_tokenizer)
     vocabulary = Vocabulary(set(positions["piece"]))
     token = vocabulary.encode(positions["piece"])
-    tops = {hook: top_tokens(matrix, token, wanted.n_top) for hook, matrix in matrices.items()}
+    dictionaries = {hook: dictionary_of(sae) for hook, sae in opened.items()}
+    unembedding = read_unembedding(steered.model)
+    tokenizer, _ = load_tokenizer(steered.model)
+    tops, raised = {}, {}
+    for hook, matrix in matrices.items():
+        tops[hook] = top_tokens(matrix, token, wanted.n_top)
+        written = written_rows(dictionaries[hook].rows, steered.model, hook)
+        raised[hook] = most_raised(written, unembedding, wanted.n_top)
     named = {
         key: {
-            name: {
-                hook: np.flatnonzero(
-                    concept_features(top, vocabulary.find(words), wanted.min_hits)
-                )
-                for hook, top in tops.items()
+            (name, by): {
+                hook: np.flatnonzero(concept_features(top, keywords, wanted.min_hits))
+                for hook, top in found.items()
             }
             for name, words in ablated.words.items()
+            for by, found, keywords in (
+                ("fires_on", tops, vocabulary.find(words)),
+                ("writes", raised, word_ids(tokenizer, words)[0]),
+            )
         }
         for key, ablated in wanted.ablated.items()
     }
-    alive = {hook: np.flatnonzero(matrix.getnnz(axis=0)) for hook, matrix in matrices.items()}
-    return Downstream({h: dictionary_of(sae) for h, sae in opened.items()}, alive, named)
+    counts = {hook: matrix.getnnz(axis=0) for hook, matrix in matrices.items()}
+    return Downstream(dictionaries, counts, named)
+
+
+def most_raised(rows: np.ndarray, unembedding: np.ndarray, n: int, block: int = 256) -> np.ndarray:
+    """Return the `n` tokens whose logits each of `rows` `(m, d)` raises most, `(m, n)`."""
+    found = []
+    for first in range(0, len(rows), block):
+        logits = rows[first : first + block] @ unembedding.T
+        some = np.argpartition(-logits, n, axis=1)[:, :n]
+        order = np.argsort(-np.take_along_axis(logits, some, axis=1), axis=1, kind="stable")
+        found.append(np.take_along_axis(some, order, axis=1))
+    return np.concatenate(found)
 
 
 def part_tables(
@@ -112,9 +137,7 @@ def part_tables(
                 if len(table):
                     given = {"layer": layer_of(hook), "vector": case.name}
                     found[name].append(table.assign(**given))
-    whole = {
-        name: pd.concat(tables, ignore_index=True) for name, tables in found.items() if tables
-    }
+    whole = {name: pd.concat(tables, ignore_index=True) for name, tables in found.items() if tables}
     rng = generator(steering.seed, "parts", key, "summary")
     whole["pareto"] = pareto(whole["parts"], steering.n_bootstrap, rng)
     if "patches" in whole:
@@ -141,7 +164,7 @@ def _ablated(
             }
             table = ablation_table(
                 steered.bridge, hook, case, steered.tasks[case.name], downstream.dictionaries,
-                named, downstream.alive, wanted.multipliers, steering.where, steering.batch_rows,
+                named, downstream.counts, wanted.multipliers, steering.where, steering.batch_rows,
                 wanted.n_random, steering.n_bootstrap, rng,
             )  # fmt: skip
             tables.append(table)

@@ -114,8 +114,8 @@ def ablation_table(
     case: Case,
     task: Task,
     dictionaries: Mapping[str, Dictionary],
-    named: Mapping[str, Mapping[str, np.ndarray]],
-    alive: Mapping[str, np.ndarray],
+    named: Mapping[tuple[str, str], Mapping[str, np.ndarray]],
+    counts: Mapping[str, np.ndarray],
     multipliers: Sequence[float],
     where: str,
     batch_rows: int,
@@ -125,10 +125,11 @@ def ablation_table(
 ) -> pd.DataFrame:
     """Steer while the features of a concept are ablated at every hook downstream.
 
-    `named` is concept -> hook -> features; `dictionaries` and `alive` (features to draw from) are
-    by hook. One row per concept: effect with the ablation (steered and not), share of the effect
-    without, 95% interval over prompts; `_null` the same with as many features drawn from `alive`
-    at each hook, `_p` the share of draws that keep as little (more, above 1/2).
+    `named` is (concept, how its features were found) -> hook -> features; `dictionaries` and
+    `counts` (on how many positions of a text each feature fires) are by hook. One row per concept:
+    effect with the ablation (steered and not), share of the effect without, 95% interval over
+    prompts; `_null` the same with as many features drawn at each hook, by how often they fire, `_p`
+    the share of draws that keep as little.
     """
     vectors = {case.name: case.vector}
     plain = changes(bridge, hook, vectors, task, multipliers, where, batch_rows)[case.name]
@@ -144,22 +145,24 @@ def ablation_table(
         return total(left[case.name], multipliers)
 
     rows = []
-    for concept, chosen in named.items():
+    for (concept, by), chosen in named.items():
         left = share(chosen)
         null = []
-        for _ in range(n_random):
+        for _ in range(n_random if any(map(len, chosen.values())) else 0):
             drawn = {
-                name: rng.choice(alive[name], min(len(f), len(alive[name])), replace=False)
+                name: rng.choice(
+                    len(counts[name]), len(f), replace=False, p=counts[name] / counts[name].sum()
+                )
                 for name, f in chosen.items()
             }
             null.append(share(drawn).sum() / whole.sum())
         low, high = ratio_interval(left, whole, n_bootstrap, rng)
         value = float(left.sum() / whole.sum())
         rows.append(
-            {"vector": case.name, "concept": concept, "effect": float(left.mean())}
+            {"vector": case.name, "concept": concept, "by": by, "effect": float(left.mean())}
             | {"original": float(whole.mean()), "n_features": sum(map(len, chosen.values()))}
             | {"share": value, "share_low": low, "share_high": high}
-            | {"share_null": float(np.mean(null))}
+            | {"share_null": float(np.mean(null)) if null else value}
             | {"share_p": permutation_p(-value, -np.array(null)), "n_prompts": len(whole)}
         )
     return pd.DataFrame(rows)
