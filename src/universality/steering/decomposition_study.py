@@ -28,16 +28,22 @@ from universality.steering.decomposition import (
     decompose,
     dictionary_of,
     fidelity_table,
-    lost_table,
-    zero_table,
+    shuffled,
+)
+from universality.steering.decomposition import (
+    Decomposition as Found,
 )
 from universality.steering.effects import Task
 from universality.steering.lens import direct_effect, top_tokens
+from universality.steering.misreading import lost_table, zero_table
 from universality.steering.vectors import METHODS, last_activations
 from universality.unembedding import read_unembedding, written_rows
 
 WORKS = 0.05
 """Highest p of a vector's effect for it to be asked which share of it is kept."""
+PURSUIT = ("non_negative_pursuit", "signed_pursuit", "omp")
+SHUFFLED = "_shuffled"
+"""What the names of these end in where they were made with a shuffled dictionary."""
 _SHOWN_TOKENS = 8
 _SHOWN_FEATURES = 3
 
@@ -117,10 +123,11 @@ def decomposition_tables(
             "lost": lost_table(dictionary, cases, context, settings.l0),
             "activations": activation_table(dictionary, context, settings.l0),
         }
+        other = shuffled(dictionary, rng)
         causal = [
             kept_tables(
                 steered.bridge, hook, case, steered.tasks[case.name],
-                decompose(dictionary, case, context, settings.l0), wanted.multipliers,
+                _with_shuffled(dictionary, other, case, context, settings.l0), wanted.multipliers,
                 steering.where, steering.batch_rows, settings.n_random, steering.n_bootstrap, rng,
             )
             for case in cases
@@ -139,6 +146,15 @@ def decomposition_tables(
     return whole
 
 
+def _with_shuffled(
+    dictionary: Dictionary, other: Dictionary, case: Case, context: np.ndarray, l0: int
+) -> dict[str, Found]:
+    """Return every decomposition, and those of pursuit with the shuffled dictionary `other`."""
+    found = decompose(dictionary, case, context, l0)
+    by_chance = decompose(other, case, context, l0)
+    return found | {f"{name}{SHUFFLED}": by_chance[name] for name in PURSUIT}
+
+
 def summary(
     fidelity: pd.DataFrame, kept: pd.DataFrame, n_bootstrap: int, rng: np.random.Generator
 ) -> pd.DataFrame:
@@ -147,7 +163,7 @@ def summary(
     Of cosine, norm_ratio, explained, l0 and negative_share also `_null` (random vectors, mean) and
     `_shuffled` (shuffled dictionary). share_own and share_matched are sums of effects over sums of
     originals, over the n_steering vectors that have an effect at all (`WORKS`); their `_null` and
-    `_p` are random vectors of the same sums.
+    `_p` are random vectors of the same sums, `_shuffled` is by a shuffled dictionary.
     """
     rows = []
     for (layer, method), part in fidelity.groupby(["layer", "method"], sort=False):
@@ -167,10 +183,15 @@ def summary(
             if len(steered) == 0:
                 continue
             effect, original = (steered[c].to_numpy() for c in ("effect", "original"))
+            by_chance = of_layer[
+                (of_layer["method"] == f"{method}{SHUFFLED}") & (of_layer["length"] == length)
+            ]
             low, high = ratio_interval(effect, original, n_bootstrap, rng)
             share, name = float(effect.sum() / original.sum()), f"share_{length}"
             row |= {name: share, f"{name}_low": low, f"{name}_high": high}
             row |= {f"{name}_null": float(null.mean()), f"{name}_p": permutation_p(share, null)}
+            if len(by_chance):
+                row[f"{name}_shuffled"] = float(by_chance["effect"].sum() / original.sum())
         rows.append(row | {"n_vectors": len(own)})
     return pd.DataFrame(rows)
 

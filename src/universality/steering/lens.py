@@ -42,6 +42,6 @@ def top_tokens(
     """Return the `n` tokens that `vector` raises and lowers most, as text, best first."""
     order = np.argsort(-(unembedding @ vector), kind="stable")
     return {
-        "raised": " ".join(pieces[i].strip("▁Ġ ") for i in order[:n]),
-        "lowered": " ".join(pieces[i].strip("▁Ġ ") for i in order[::-1][:n]),
+        "raised": " ".join(pieces[int(i)].strip("▁Ġ ") for i in order[:n]),
+        "lowered": " ".join(pieces[int(i)].strip("▁Ġ ") for i in order[::-1][:n]),
     }

@@ -55,8 +55,8 @@ def read_downstream(
 ) -> Downstream:
     """Open SAEs and find their features that are about the words of `wanted.ablated`.
 
-    By two rules: `min_hits` of the `n_top` positions on which a feature fires most, or of the tokens
-    whose logits its decoder row raises most, are one of the words.
+    By two rules: `min_hits` of the `n_top` positions on which a feature fires most, or of the
+    tokens whose logits its decoder row raises most, are one of the words.
     """
     tokens = load_tokens(corpus, "validation", steered.model, max_tokens, settings.n_documents)
     opened = {hook_name(path): load_sae(path) for path in saes}

@@ -149,13 +149,17 @@ def _pursue(
         else:
             _with_rows(units, c, state, options)
         if orthogonal:
-            kernels.back_substitute(*(state[i] for i in (0, 2, 1)))
+            kernels.back_substitute(state[0], small, state[1])
     used = chosen >= 0
     coefficients[used] /= length[chosen[used]]
     return Codes(chosen, coefficients)
 
 
-def _with_gram(gram: np.ndarray, c: np.ndarray, state: tuple, options: tuple) -> None:
+_State = tuple[np.ndarray, np.ndarray, np.ndarray]
+_Options = tuple[np.ndarray, bool, bool, int]
+
+
+def _with_gram(gram: np.ndarray, c: np.ndarray, state: _State, options: _Options) -> None:
     """Take all steps of every vector at once; threads have scratch memory, vectors none."""
     import numba
 
@@ -164,7 +168,7 @@ def _with_gram(gram: np.ndarray, c: np.ndarray, state: tuple, options: tuple) ->
     kernels.follow(gram, np.arange(m), c, rows, *state, 0, k, *options)
 
 
-def _with_rows(units: np.ndarray, c: np.ndarray, state: tuple, options: tuple) -> None:
+def _with_rows(units: np.ndarray, c: np.ndarray, state: _State, options: _Options) -> None:
     """Take step after step of all vectors, making the Gram matrix's rows of what they chose."""
     chosen, k = state[0], state[0].shape[1]
     rows = np.empty((len(c), k, c.shape[1]), dtype=np.float32)
