@@ -40,6 +40,7 @@ from universality.params.saes import (
     SaeTraining,
 )
 from universality.params.similarity import Audit, ComparedPair, Similarity
+from universality.params.steering import Downstream, SteeredModel, SteeredPair, Steering
 from universality.params.token_error import SaeErrors
 from universality.params.toy import Toy
 from universality.saes.training.architectures import sae_id
@@ -98,6 +99,10 @@ class Params(Section):
     stitching: Stitching
     feature_maps: dict[Id, FeatureMap]
     maps: Maps
+    steering: Steering
+    steering_models: dict[Id, SteeredModel]
+    steering_downstream: dict[Id, Downstream]
+    steered_pairs: dict[Id, SteeredPair]
     decomposed_models: dict[Id, DecomposedModel]
     decomposition: Decomposition
     steered_parts: dict[Id, SteeredParts]
@@ -141,6 +146,9 @@ def _dangling(params: Params) -> Iterator[str]:
     for key, compared in params.compared_pairs.items():
         if params.pairs.get(key) != compared.pair:
             yield f"compared_pairs.{key} is not as in pairs, whose partners it compares"
+    for key, steered in params.steered_pairs.items():
+        if params.pairs.get(key) != steered.pair:
+            yield f"steered_pairs.{key} is not as in pairs, whose partners it looks at"
     yield from _impossible_conditions(params)
     yield from _impossible_maps(params)
 
@@ -229,6 +237,13 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield f"compared_pairs.{name}", compared.control, with_saes
     for model in (params.svcca_audit.a, params.svcca_audit.b):
         yield "svcca_audit", model, with_saes
+    for name in [*params.steering_models, *params.steering_downstream]:
+        yield "steering_models and steering_downstream", name, models
+    for name, downstream in params.steering_downstream.items():
+        grids = [key for key, grid in params.sae_grids.items() if grid.model == name]
+        known = [f"sae_grids/{key}" for key in grids]
+        known += [f"saes/{name}"] if name in with_saes else []
+        yield f"steering_downstream.{name}.saes", downstream.saes, known
     for lm in (params.match_progress.a, params.match_progress.b):
         yield "match_progress", lm.trained, list(params.trained_models)
         yield "match_progress", lm.untrained, list(params.untrained_models)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, RootModel, model_validator
 
 from universality.params.base import Id, Section
+from universality.params.matching import Pair
 
 Multiplier = Annotated[float, Field(ge=-100, le=100)]
 
@@ -136,6 +137,10 @@ class Downstream(Section):
             description="their folder in data: of a model, or of a grid",
         ),
     ]
+    prefix: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9_.]*$", description="before `l<layer>` in their names: in a grid"),
+    ]
     sae_seed: Annotated[int, Field(ge=0, description="of the SAEs; one at every hook")]
     centred: Annotated[
         bool, Field(description="whether the SAEs read activations without their mean")
@@ -160,3 +165,70 @@ class Downstream(Section):
     def hook(self, layer: int) -> str:
         """Return the hook of a layer."""
         return f"blocks.{layer}.{self.site}"
+
+
+class MatchedChanges(Section):
+    """Whether matched features of two LMs change together when both are steered alike."""
+
+    multiplier: Annotated[float, Field(gt=0, le=100, description="of both vectors")]
+    n_documents: Annotated[int, Field(ge=2, description="validation documents, from the first")]
+    n_tokens: Annotated[int, Field(ge=3, description="of each, BOS included; shorter ones are out")]
+    n_prompt: Annotated[int, Field(ge=2, description="of these, before the vector is added")]
+    n_random: Annotated[int, Field(ge=1, description="random vectors of B, as control")]
+    n_permutations: Annotated[int, Field(ge=19, description="of partners, as null")]
+
+    @model_validator(mode="after")
+    def _room(self) -> "MatchedChanges":
+        if self.n_prompt >= self.n_tokens:
+            raise ValueError(f"n_prompt is {self.n_prompt}, expected below n_tokens")
+        return self
+
+
+class SteeredPair(Pair):
+    """A pair of `pairs`: vectors made in A, mapped into B, steer B."""
+
+    contrasts: Annotated[list[Id], Field(min_length=1, description="keys of data/contrasts.yaml")]
+    layers: Annotated[
+        list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]],
+        Field(min_length=1, description="of A, and of B where its vectors go"),
+    ]
+    site: Annotated[
+        str, Field(pattern=r"^[a-z_.]+$", description="hook of the layers, as hook_resid_post")
+    ]
+    multipliers: Annotated[list[Multiplier], Field(min_length=1, description="none of them 0")]
+    n_prompts: Annotated[int, Field(ge=2, description="prompts of a contrast, from the first")]
+    n_random: Annotated[int, Field(ge=2, description="random vectors of each null")]
+    n_shuffled: Annotated[int, Field(ge=1, description="maps fitted on shuffled positions")]
+    n_fit_documents: Annotated[
+        int, Field(ge=2, description="training documents that the map is fitted on")
+    ]
+    n_documents: Annotated[
+        int, Field(ge=2, description="validation documents that the map is judged on")
+    ]
+    ridge: Annotated[
+        float, Field(ge=0, description="of the map, in units of the mean variance of A's columns")
+    ]
+    together: Annotated[
+        MatchedChanges, Field(description="whether matched features change together")
+    ]
+
+    @model_validator(mode="after")
+    def _no_zero(self) -> "SteeredPair":
+        if 0 in self.multipliers:
+            raise ValueError("multipliers holds 0, which is measured anyway")
+        if len({layer for layer, _ in self.layers}) < len(self.layers):
+            raise ValueError("layers names a layer of A twice")
+        return self
+
+    @property
+    def pair(self) -> Pair:
+        """The pair as `pairs` has it."""
+        return Pair(a=self.a, b=self.b, a_seed=self.a_seed, b_seed=self.b_seed)
+
+    def hook(self, layer: int) -> str:
+        """Return the hook of a layer."""
+        return f"blocks.{layer}.{self.site}"
+
+    def hooks(self, side: int) -> dict[int, str]:
+        """Return layer -> hook, of A (0) or of B (1)."""
+        return {layer: self.hook(layer) for layer in sorted({pair[side] for pair in self.layers})}

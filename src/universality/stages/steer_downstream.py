@@ -30,11 +30,12 @@ def command(
     from universality.steering.contrasts import choose, contrast_tokens
 
     chosen = {
-        name: contrast_tokens(name, contrast, model, 1)
+        name: contrast_tokens(name, contrast, model, 0)
         for name, contrast in choose(every, section.contrasts).items()
     }
-    bridge, ids = load_bridge(model), study.fixed_text(corpus, model, section)
-    loaded = study.load_saes(saes, section.sae_seed)
+    bridge = load_bridge(model)
+    ids = study.fixed_text(corpus, model, section.n_documents, section.n_tokens)
+    loaded = study.load_saes(saes, section.sae_seed, section.prefix)
     tables = study.study(bridge, ids, loaded, chosen, section, shared)
     tables["contexts"] = study.contexts(
         bridge, model, corpus, max_tokens, loaded, tables["features"], section

@@ -16,7 +16,7 @@ def command(
     out: Annotated[Path, typer.Option(help="directory for the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Measure effect and price of every vector at every layer and multiplier, and of random ones."""
+    """Measure effect and price of every vector, layer by layer, and of random ones."""
     section = load_section(params, SteeredModel, "steering_models", key)
     shared = load_section(params, Steering, "steering")
     every = load_section(contrasts, Contrasts).root

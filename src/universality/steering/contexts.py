@@ -35,7 +35,9 @@ def context_table(
 
 def _text(found: Any) -> str:
     tokens = [token for token, _ in found.tokens]
-    tokens[found.peak] = f"[{tokens[found.peak]}]"
+    peak = tokens[found.peak]
+    space = peak[: len(peak) - len(peak.lstrip())]
+    tokens[found.peak] = f"{space}[{peak.lstrip() or space}]"
     before, after = ("…" if cut else "" for cut in found.cut)
     return " ".join(f"{before}{''.join(tokens)}{after}".split())
 

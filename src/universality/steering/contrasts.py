@@ -45,11 +45,14 @@ def word_ids(tokenizer: Any, words: Sequence[str]) -> tuple[np.ndarray, list[str
 
 
 def contrast_tokens(name: str, contrast: Contrast, model: Path, n_prompts: int) -> ContrastTokens:
-    """Return a contrast under the tokenizer of `model`, with its first `n_prompts` prompts."""
+    """Return a contrast under the tokenizer of `model`, with its first `n_prompts` prompts.
+
+    Where the effect is to be measured, so that there are prompts, each set needs a word.
+    """
     tokenizer, bos = load_tokenizer(model)
     found = [word_ids(tokenizer, words) for words in contrast.words]
     for (ids, _), words in zip(found, contrast.words, strict=True):
-        if not len(ids):
+        if n_prompts and not len(ids):
             raise InputError(
                 f"contrast {name!r}: none of {', '.join(words)} is a single token of {model.name}"
             )
@@ -59,9 +62,7 @@ def contrast_tokens(name: str, contrast: Contrast, model: Path, n_prompts: int) 
 
     positive, negative = zip(*contrast.pairs, strict=True)
     task = Task(encode(contrast.prompts[:n_prompts]), (found[0][0], found[1][0]))
-    return ContrastTokens(
-        encode(positive), encode(negative), task, (found[0][1], found[1][1])
-    )
+    return ContrastTokens(encode(positive), encode(negative), task, (found[0][1], found[1][1]))
 
 
 def choose(contrasts: Mapping[str, Contrast], names: Sequence[str]) -> dict[str, Contrast]:

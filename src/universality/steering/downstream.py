@@ -4,6 +4,7 @@ The same tokens are read with and without the addition, so that every position h
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,11 @@ from torch import Tensor
 from universality.nulls import permutation_p
 from universality.stats import document_weights, percentile_interval
 from universality.steering.intervene import Addition, steered
+
+
+class _AllFoundError(Exception):
+    """Every hook has had its value."""
+
 
 COUNTS = ("appear", "vanish", "grow", "shrink")
 
@@ -31,11 +37,20 @@ def read(
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:
-        return lambda value, **_: found.update({name: value[:, n_prompt - 1 :].clone()})
+        def hook(value: Tensor, **_: Any) -> None:
+            found[name] = value[:, n_prompt - 1 :].clone()
+            if len(found) == len(hooks):
+                raise _AllFoundError
 
-    with steered(bridge, additions, n_prompt):
-        with bridge.hooks(fwd_hooks=[(name, keep(name)) for name in hooks]):
-            bridge.original_model.base_model(torch.from_numpy(ids))
+        return hook
+
+    caught = [(name, keep(name)) for name in hooks]
+    with (
+        steered(bridge, additions, n_prompt),
+        bridge.hooks(fwd_hooks=caught),
+        suppress(_AllFoundError),  # the layers above them are not needed
+    ):
+        bridge.original_model.base_model(torch.from_numpy(ids))
     return found
 
 
@@ -127,6 +142,7 @@ def spread_row(
     `vanish`, `grow` and `shrink`: features per position. With 95% intervals over documents (`_low`,
     `_high`), the mean of the random vectors (`_null`), and, of the first two, the share of random
     vectors that change as much (`_p`).
+    `top_change`: size of the mean change of the `n_top` features that change most, their mean.
     `difference_overlap`: how many of the `n_top` features that change most are among the `n_top`
     that fire most on the difference of activations; `zero_overlap`: how many of the latter are
     among those of the zero vector, whose features are `zero` `(d_sae,)`.
@@ -147,7 +163,11 @@ def spread_row(
             row[f"{name}_p"] = permutation_p(row[name], null)
     most = _top(np.abs(own.mean), n_top)
     of_difference = _top(own.difference, n_top)
+    # Random vectors change as much, but not the same features everywhere.
+    highest = np.array([np.sort(np.abs(one.mean))[-n_top:].mean() for one in (own, *random)])
     row |= {
+        "top_change": float(highest[0]), "top_change_null": float(highest[1:].mean()),
+        "top_change_p": permutation_p(highest[0], highest[1:]),
         "error": own.error,
         "error_null": float(np.mean([one.error for one in random])),
         "difference_overlap": len(np.intersect1d(most, of_difference)) / n_top,

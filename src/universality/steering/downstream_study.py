@@ -27,22 +27,16 @@ from universality.steering.vectors import METHODS, pair_activations, random_like
 _BATCH_TOKENS = 4096
 
 
-def find_saes(folder: Path, seed: int) -> dict[str, Path]:
-    """Return hook -> SAE of a folder, for one SAE seed."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*/cfg.json")):
-        sae = path.parent
-        if not re.search(rf"_seed{seed}$", sae.name):
-            continue
-        hook = hook_name(sae)
-        if hook in found:
-            raise InputError(
-                f"{folder}: {found[hook].name} and {sae.name} sit at one hook and have one seed; "
-                "one of each is needed"
-            )
-        found[hook] = sae
+def find_saes(folder: Path, seed: int, prefix: str = "") -> dict[str, Path]:
+    """Return hook -> SAE of a folder, named `<prefix>l<layer>_..._seed<seed>`."""
+    name = re.compile(rf"{re.escape(prefix)}l\d+_.+_seed{seed}")
+    found = {
+        hook_name(path.parent): path.parent
+        for path in sorted(folder.glob("*/cfg.json"))
+        if name.fullmatch(path.parent.name)
+    }
     if not found:
-        raise InputError(f"{folder}: no SAE with seed {seed}")
+        raise InputError(f"{folder}: no SAE named {prefix}l..._seed{seed}")
     return found
 
 
@@ -58,23 +52,23 @@ def downstream_hooks(saes: Mapping[str, Any], steered_at: str) -> list[str]:
     return sorted(found, key=lambda hook: (layer_of(hook), hook))
 
 
-def fixed_text(corpus: Path, model: Path, section: Downstream) -> np.ndarray:
+def fixed_text(corpus: Path, model: Path, n_documents: int, n_tokens: int) -> np.ndarray:
     """Return the first validation documents that are long enough, cut: `(n, n_tokens)`."""
     documents, texts = read_corpus(corpus, "validation")
     tokenizer, bos = load_tokenizer(model)
     found, first = [], 0
-    while len(found) < section.n_documents and first < len(texts):
-        part = slice(first, first + section.n_documents)
-        tokens = tokenize(texts[part], documents[part], tokenizer, bos, section.n_tokens)
-        whole = np.flatnonzero(tokens.lengths == section.n_tokens)
+    while len(found) < n_documents and first < len(texts):
+        part = slice(first, first + n_documents)
+        tokens = tokenize(texts[part], documents[part], tokenizer, bos, n_tokens)
+        whole = np.flatnonzero(tokens.lengths == n_tokens)
         found += [tokens.ids[tokens.bounds[i] : tokens.bounds[i + 1]] for i in whole]
-        first += section.n_documents
-    if len(found) < section.n_documents:
+        first += n_documents
+    if len(found) < n_documents:
         raise InputError(
-            f"{corpus}: {len(found)} validation documents have {section.n_tokens} tokens; "
-            f"{section.n_documents} are needed"
+            f"{corpus}: {len(found)} validation documents have {n_tokens} tokens; "
+            f"{n_documents} are needed"
         )
-    return np.stack(found[: section.n_documents]).astype(np.int64)
+    return np.stack(found[:n_documents]).astype(np.int64)
 
 
 def study(
@@ -142,7 +136,6 @@ def contexts(
     return all_contexts(features, at, wanted, section.n_contexts, section.context)
 
 
-def load_saes(folder: Path, seed: int, hooks: list[str] | None = None) -> dict[str, Any]:
-    """Open the SAEs of a folder, hook -> SAE, or those at `hooks`."""
-    paths = find_saes(folder, seed)
-    return {hook: load_sae(path) for hook, path in paths.items() if hooks is None or hook in hooks}
+def load_saes(folder: Path, seed: int, prefix: str = "") -> dict[str, Any]:
+    """Open the SAEs of a folder: hook -> SAE."""
+    return {hook: load_sae(path) for hook, path in find_saes(folder, seed, prefix).items()}

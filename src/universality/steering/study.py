@@ -155,7 +155,9 @@ def summary(table: pd.DataFrame, shared: Steering) -> pd.DataFrame:
         name, _, layer, multiplier = key
         null = random[name, layer, abs(multiplier)]
         weights = document_weights(
-            len(part), shared.n_bootstrap, generator(shared.seed, "steering", "prompts", *map(str, key))
+            len(part),
+            shared.n_bootstrap,
+            generator(shared.seed, "steering", "prompts", *map(str, key)),
         ) / len(part)
         row = dict(zip(("contrast", "kind", "layer", "multiplier"), key, strict=True))
         row |= {"n_prompts": len(part), "n_random": null["draw"].nunique()}

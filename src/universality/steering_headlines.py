@@ -1,0 +1,62 @@
+"""The headline numbers of the study of steering, from its tables: id -> {metric: value}."""
+
+from pathlib import Path
+
+from universality.headlines import Metrics, numbers_of, table_rows
+from universality.io import table_paths
+
+
+def all_steering_metrics(tables: Path) -> Metrics:
+    """Return the headlines of the whole study of steering."""
+    return (
+        effect_metrics(tables / "effects")
+        | downstream_metrics(tables / "downstream")
+        | transfer_metrics(tables / "transfer")
+    )
+
+
+def effect_metrics(directory: Path) -> Metrics:
+    """Return effect and perplexity of every vector at every layer and multiplier."""
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/summary.parquet"):
+        for row in table_rows(path, finite=False):
+            where = f"{path.parent.name}_{row['contrast']}_{row['kind']}_layer_{row['layer']}"
+            metrics[f"effect_{where}_times_{row['multiplier']:g}"] = numbers_of(row)
+        for row in table_rows(path.with_name("vectors.parquet"), finite=False):
+            key = f"vector_{path.parent.name}_{row['contrast']}_layer_{row['layer']}"
+            metrics[key] = numbers_of(row)
+    return metrics
+
+
+def downstream_metrics(directory: Path) -> Metrics:
+    """Return how far every vector changes every later hook."""
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/spread.parquet"):
+        for row in table_rows(path, finite=False):
+            where = f"{path.parent.name}_{row['contrast']}_layer_{row['steered_layer']}"
+            key = f"downstream_{where}_at_{row['site'].replace('.', '_')}_{row['layer']}"
+            metrics[key] = numbers_of(row)
+    return metrics
+
+
+def transfer_metrics(directory: Path) -> Metrics:
+    """Return B steered with vectors of A, and whether matched features change together.
+
+    Of the latter the mean over pairs of layers, beside that of random vectors (`_random`).
+    """
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/summary.parquet"):
+        for row in table_rows(path, finite=False):
+            where = f"{path.parent.name}_{row['contrast']}_layer_{row['layer_a']}"
+            metrics[f"transfer_{where}_times_{row['multiplier']:g}"] = numbers_of(row)
+        found: dict[str, dict[str, list[float]]] = {}
+        for row in table_rows(path.with_name("matched.parquet"), finite=False):
+            key = f"matched_{path.parent.name}_{row['contrast']}_layer_{row['steered_layer_a']}"
+            entry = found.setdefault(key, {})
+            entry.setdefault(row["steered_b"], []).append(row["spearman"])
+            entry.setdefault(f"{row['steered_b']}_null", []).append(row["spearman_null"])
+        for key, values in found.items():
+            metrics[key] = {
+                f"spearman_{kind}": sum(some) / len(some) for kind, some in values.items()
+            }
+    return metrics
