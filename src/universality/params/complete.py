@@ -244,6 +244,16 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         known = [f"sae_grids/{key}" for key in grids]
         known += [f"saes/{name}"] if name in with_saes else []
         yield f"steering_downstream.{name}.saes", downstream.saes, known
+    decomposed = {
+        f"decomposed_models.{name}": one for name, one in params.decomposed_models.items()
+    }
+    decomposed |= {f"steered_parts.{name}": one for name, one in params.steered_parts.items()}
+    for key, one in decomposed.items():
+        name = key.split(".")[1]
+        grids = [grid for grid, made in params.sae_grids.items() if made.model == name]
+        known = [f"sae_grids/{grid}" for grid in grids]
+        yield key, name, with_saes
+        yield f"{key}.folder", one.folder, [*known, f"saes/{name}"]
     for lm in (params.match_progress.a, params.match_progress.b):
         yield "match_progress", lm.trained, list(params.trained_models)
         yield "match_progress", lm.untrained, list(params.untrained_models)

@@ -10,7 +10,10 @@ from universality.params.steering import Multiplier
 Multipliers = Annotated[list[Multiplier], Field(min_length=1, description="none of them 0")]
 Folder = Annotated[str, Field(pattern=r"^[a-z0-9_/]+$", description="of the SAEs, under data/")]
 Contrasted = Annotated[
-    list[Id], Field(min_length=2, description="keys of data/contrasts.yaml; a vector each")
+    list[Id], Field(min_length=1, description="keys of data/contrasts.yaml; a vector each")
+]
+Centred = Annotated[
+    bool, Field(description="the SAEs read activations less their mean over dimensions")
 ]
 SaeIds = Annotated[
     list[Id], Field(min_length=1, description="SAEs at whose hooks vectors are made")
@@ -22,6 +25,7 @@ class DecomposedModel(Section):
 
     folder: Folder
     saes: SaeIds
+    centred: Centred
     contrasts: Contrasted
     multipliers: Multipliers
     n_prompts: Annotated[int, Field(ge=2, description="prompts of a contrast, from the first")]
@@ -55,6 +59,7 @@ class SteeredParts(Section):
 
     folder: Folder
     saes: SaeIds
+    centred: Centred
     downstream: Annotated[
         list[Id],
         Field(description="SAEs of later layers: to ablate their features, and to patch them in"),

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from universality.plots.style import COLORS, MARKERS, NULL_COLOR, legend_below, look, panels
+from universality.steering.tables import column, groups, means, where
 
 METHODS = {
     "encode": "encode(v)",
@@ -48,8 +49,8 @@ def _bars(
 ) -> None:
     """Mark `name` of every row, in the order of `names`, with its interval."""
     part = table.set_index("method").reindex(names)
-    value = part[name].to_numpy(dtype=float)
-    ends = [value - part[f"{name}_low"], part[f"{name}_high"] - value]
+    value, low, high = (column(part, f"{name}{end}") for end in ("", "_low", "_high"))
+    ends = [value - low, high - value]
     style = 0 if shift <= 0 else 2
     axes.errorbar(
         value, np.arange(len(names)) + shift, xerr=np.maximum(ends, 0), fmt=MARKERS[style],
@@ -70,7 +71,7 @@ def fidelity(table: pd.DataFrame) -> Figure:
     )
     for index, axes in enumerate(all_axes):
         layer = layers[index // 2]
-        part = table[table["layer"] == layer]
+        part = where(table, layer=layer)
         rows = part.set_index("method").reindex(names)
         if index % 2 == 0:
             _bars(axes, part, names, "cosine", "reconstruction as it is")
@@ -83,7 +84,7 @@ def fidelity(table: pd.DataFrame) -> Figure:
                 label="null: shuffled dictionary",
             )  # fmt: skip
             axes.set_xlim(-0.15, 1.45)
-            for place, row in zip(places, rows.to_dict("records"), strict=True):
+            for place, row in enumerate(rows.to_dict("records")):
                 axes.text(
                     1.04, place, f"L0 {row['l0']:.0f}, length {row['norm_ratio']:.2f}",
                     fontsize=6, va="center",
@@ -125,21 +126,18 @@ def fidelity(table: pd.DataFrame) -> Figure:
 def misreading(zero: pd.DataFrame, lost: pd.DataFrame, activations: pd.DataFrame) -> Figure:
     """Draw when the encoder sees a vector rather than its own bias, and what its ReLU loses."""
     figure, all_axes = panels(3, 3, (3.9, 3.4))
-    by_layer = zero.groupby(["layer", "multiplier"])
-    means = by_layer[["overlap_zero", "overlap_zero_random", "overlap_others"]].mean().reset_index()
-    lengths = by_layer[["length", "typical_length"]].mean().reset_index()
-    relative = lengths["length"] / lengths["typical_length"]
-    for index, (layer, part) in enumerate(means.groupby("layer")):
-        x = relative[part.index]
+    values = ["overlap_zero", "overlap_zero_random", "overlap_others", "length", "typical_length"]
+    whole = means(zero, ["layer", "multiplier"], values)
+    for index, ((layer,), part) in enumerate(groups(whole, "layer")):
+        x = column(part, "length") / column(part, "typical_length")
         style = look(index)
         all_axes[0].plot(x, part["overlap_zero"], label=f"layer {layer}", **style)
         all_axes[0].plot(x, part["overlap_zero_random"], color=NULL_COLOR, ls=style["linestyle"],
                          lw=1, label="null: random vectors")  # fmt: skip
         all_axes[1].plot(x, part["overlap_others"], label=f"layer {layer}", **style)
-        own = zero[(zero["layer"] == layer) & (zero["multiplier"] == 1)]
-        mark = float(own["length"].mean() / own["typical_length"].mean())
-        for axes in all_axes[:2]:
-            axes.axvline(mark, color=style["color"], ls=style["linestyle"], lw=0.7)
+        once = x[column(part, "multiplier") == 1]
+        for axes in all_axes[:2] if len(once) else ():
+            axes.axvline(once[0], color=style["color"], ls=style["linestyle"], lw=0.7)
     for axes, name in ((all_axes[0], "the zero vector's"), (all_axes[1], "another vector's")):
         axes.set(
             xscale="log", ylim=(-0.03, 1.03), xlabel="length of v / mean length of activations",
@@ -165,14 +163,14 @@ def _lost(axes: Axes, lost: pd.DataFrame, activations: pd.DataFrame) -> None:
     }
     for index, (name, label) in enumerate(kinds.items()):
         for place, layer in enumerate(layers):
-            values = lost.loc[lost["layer"] == layer, name].to_numpy()
+            values = column(where(lost, layer=layer), name)
             at = place + 0.22 * (index - 1)
             axes.plot(
                 np.full(len(values), at), values, MARKERS[index], color=COLORS[index], ms=3.5,
                 mfc="none", label=label,
             )  # fmt: skip
             axes.plot([at - 0.08, at + 0.08], [values.mean()] * 2, color=COLORS[index], lw=2.2)
-    usual = activations.groupby("layer")["negative_share"].mean().reindex(layers)
+    usual = [column(where(activations, layer=layer), "negative_share").mean() for layer in layers]
     axes.plot(
         x, usual, "_", color="black", ms=30, mew=1,
         label="taken away in activations (signed pursuit)",
@@ -195,20 +193,23 @@ _DRAWN = {
 
 def doses(table: pd.DataFrame, layer: int) -> Figure:
     """Draw the dose-response of every vector of a layer, and of its reconstructions."""
-    table = table[table["layer"] == layer]
+    table = where(table, layer=layer)
     vectors = list(dict.fromkeys(table["vector"]))
     figure, all_axes = panels(len(vectors), 4, (3.0, 2.6), sharex=True)
     for axes, vector in zip(all_axes, vectors, strict=True):
-        own = table[table["vector"] == vector]
-        random = own[own["method"].str.startswith("random_")].groupby("multiplier")["change"]
+        own = where(table, vector=vector)
+        drawn = own.loc[own["method"].str.startswith("random_")]
+        random = {key[0]: column(part, "change") for key, part in groups(drawn, "multiplier")}
         axes.fill_between(
-            random.min().index.to_numpy(dtype=float), random.min(), random.max(), color=NULL_COLOR,
-            alpha=0.4, lw=0, label=f"null: {random.count().max()} random vectors, as long",
+            list(random), [x.min() for x in random.values()], [x.max() for x in random.values()],
+            color=NULL_COLOR, alpha=0.4, lw=0,
+            label=f"null: {drawn['method'].nunique()} random vectors, as long",
         )  # fmt: skip
         for index, ((method, length), label) in enumerate(_DRAWN.items()):
-            part = own[(own["method"] == method) & (own["length"] == length)]
+            part = where(own, method=method, length=length)
             if index == 0:
-                ends = [part["change"] - part["change_low"], part["change_high"] - part["change"]]
+                value = column(part, "change")
+                ends = [value - part["change_low"], part["change_high"] - value]
                 axes.errorbar(
                     part["multiplier"], part["change"], yerr=np.maximum(ends, 0), capsize=2,
                     label=label, **look(index),
@@ -233,11 +234,11 @@ def pareto(table: pd.DataFrame, prompts: int) -> Figure:
     layers = sorted(table["layer"].unique())
     figure, all_axes = panels(len(layers), 2, (5.0, 4.0))
     for axes, layer in zip(all_axes, layers, strict=True):
-        rows = table[table["layer"] == layer]
+        rows = where(table, layer=layer)
         for index, (name, label) in enumerate(PARTS.items()):
-            part = rows[rows["part"] == name].sort_values("multiplier")
+            part = where(rows, part=name).sort_values("multiplier")
             axes.plot(part["price"], part["effect"], label=label, **look(index))
-        null = rows[rows["part"] == "random"].sort_values("multiplier")
+        null = where(rows, part="random").sort_values("multiplier")
         axes.plot(
             null["price"], null["effect"], color=NULL_COLOR, marker="*", ms=7,
             label="null: random vector as long",
@@ -276,7 +277,7 @@ def downstream(ablation: pd.DataFrame, patches: pd.DataFrame) -> Figure:
     left.set_title("Named features ablated in every layer above")
     left.set_xlim(-0.5, 2)
     labels, place = [], 0
-    for (layer, later), rows in patches.groupby(["layer", "patched"]):
+    for (layer, later), rows in groups(patches, "layer", "patched"):
         for row in rows.to_dict("records"):
             _share(right, row, place, "95% over vectors", MARKERS[1], COLORS[1])
             labels.append(f"v in {layer}, patched in {later}: {PATCHES[row['patch']]}")
@@ -312,12 +313,13 @@ def lens(table: pd.DataFrame) -> Figure:
     layers = sorted(table["layer"].unique())
     figure, all_axes = panels(1, 1, (6.4, 3.6))
     axes = all_axes[0]
-    whole = table[table["what"] == "vector"]
+    whole = where(table, what="vector")
     for index, vector in enumerate(vectors):
-        part = whole[whole["vector"] == vector].sort_values("layer")
+        part = where(whole, vector=vector).sort_values("layer")
         axes.plot(part["layer"], part["direct"], label=vector, **look(index))
+    null = [column(where(whole, layer=layer), "direct_null").mean() for layer in layers]
     axes.plot(
-        whole.groupby("layer")["direct_null"].mean(), color=NULL_COLOR, lw=3,
+        layers, null, color=NULL_COLOR, lw=3,
         label="null: mean size, random vectors",
     )  # fmt: skip
     axes.axhline(0, color="black", lw=0.5)

@@ -32,7 +32,7 @@ def command(
 
     chosen = choose(every, wanted.contrasts)
     paths = [saes / sae for sae in wanted.saes]
-    steered = open_steered(model, paths, chosen, wanted.n_prompts, steering.method)
+    steered = open_steered(model, paths, chosen, wanted.n_prompts, steering.method, wanted.centred)
     tables = decomposition_tables(key, steered, corpus, max_tokens, wanted, settings, steering)
     with atomic_directory(out) as folder:
         for name, table in tables.items():

@@ -32,9 +32,9 @@ def command(
             save(draw.lens(table("lens")), directory, f"lens_{model}")
         for path in table_paths(parts, "*/pareto.parquet"):
             model = path.parent.name
-            n = int(read_table(path.with_name("parts.parquet"))["prompt"].nunique())
+            n = len(set(read_table(path.with_name("parts.parquet"))["prompt"]))
             save(draw.pareto(read_table(path), n), directory, f"pareto_{model}")
-            if path.with_name("patches.parquet").exists():
-                tables = [path.with_name(f"{name}.parquet") for name in ("ablation", "patches")]
+            tables = [path.with_name(f"{name}.parquet") for name in ("ablation", "patches")]
+            if all(table.exists() for table in tables):
                 figure = draw.downstream(*map(read_table, tables))
                 save(figure, directory, f"downstream_{model}")

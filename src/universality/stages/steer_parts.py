@@ -33,7 +33,7 @@ def command(
 
     chosen = choose(every, wanted.contrasts)
     paths, later = ([saes / sae for sae in ids] for ids in (wanted.saes, wanted.downstream))
-    steered = open_steered(model, paths, chosen, wanted.n_prompts, steering.method)
+    steered = open_steered(model, paths, chosen, wanted.n_prompts, steering.method, wanted.centred)
     downstream = read_downstream(steered, later, corpus, max_tokens, wanted, settings)
     tables = part_tables(key, steered, downstream, wanted, settings, steering)
     with atomic_directory(out) as folder:

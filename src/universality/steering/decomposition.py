@@ -59,8 +59,11 @@ def _gram(rows: np.ndarray) -> np.ndarray | None:
     return gram_matrix(rows) if len(rows) <= _MOST_FOR_GRAM else None
 
 
-def dictionary_of(sae: Any) -> Dictionary:
-    """Return an opened SAE as a `Dictionary`; its decoder must be affine."""
+def dictionary_of(sae: Any, centred: bool) -> Dictionary:
+    """Return an opened SAE as a `Dictionary`; its decoder must be affine.
+
+    With `centred`, it encodes activations less their mean over dimensions.
+    """
     import torch
 
     from universality.saes.study.splicing import LinearDecoder
@@ -69,7 +72,8 @@ def dictionary_of(sae: Any) -> Dictionary:
 
     @torch.inference_mode()
     def encode(x: np.ndarray) -> np.ndarray:
-        return sae.encode(torch.from_numpy(np.asarray(x, dtype=np.float32))).numpy()
+        read = torch.from_numpy(np.asarray(x, dtype=np.float32))
+        return sae.encode(read - read.mean(1, keepdim=True) if centred else read).numpy()
 
     return Dictionary(encode, decoder.rows, decoder.offset, _gram(decoder.rows))
 

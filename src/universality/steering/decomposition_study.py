@@ -36,6 +36,7 @@ from universality.steering.decomposition import (
 from universality.steering.effects import Task
 from universality.steering.lens import direct_effect, top_tokens
 from universality.steering.misreading import lost_table, zero_table
+from universality.steering.tables import column, groups, where
 from universality.steering.vectors import METHODS, last_activations
 from universality.unembedding import read_unembedding, written_rows
 
@@ -68,15 +69,15 @@ def open_steered(
     contrasts: Mapping[str, Contrast],
     n_prompts: int,
     method: str,
-    more_hooks: Sequence[str] = (),
+    centred: bool,
 ) -> Steered:
     """Open a model with its SAEs and make the vectors of `contrasts` at their hooks.
 
-    Vectors are also made at `more_hooks`, where there are no SAEs.
+    With `centred`, the SAEs read activations less their mean over dimensions.
     """
     bridge = load_bridge(model)
-    found = {hook_name(path): dictionary_of(load_sae(path)) for path in saes}
-    hooks = list(dict.fromkeys([*found, *more_hooks]))
+    found = {hook_name(path): dictionary_of(load_sae(path), centred) for path in saes}
+    hooks = list(found)
     cases: dict[str, list[Case]] = {hook: [] for hook in hooks}
     tasks = {}
     for name, contrast in contrasts.items():
@@ -166,41 +167,42 @@ def summary(
     `_p` are random vectors of the same sums, `_shuffled` is by a shuffled dictionary.
     """
     rows = []
-    for (layer, method), part in fidelity.groupby(["layer", "method"], sort=False):
+    for (layer, method), part in groups(fidelity, "layer", "method"):
         row: dict[str, Any] = {"layer": layer, "method": method}
-        own = part[part["source"] == "vector"]
+        own = where(part, source="vector")
         weights = document_weights(len(own), n_bootstrap, rng) / len(own)
         for name in ("cosine", "norm_ratio", "explained", "l0", "negative_share"):
-            low, high = percentile_interval(weights @ own[name].to_numpy(dtype=float))
-            row |= {name: float(own[name].mean()), f"{name}_low": low, f"{name}_high": high}
+            low, high = percentile_interval(weights @ column(own, name))
+            row |= {name: column(own, name).mean(), f"{name}_low": low, f"{name}_high": high}
             for source, ending in (("random", "null"), ("shuffled", "shuffled")):
-                row[f"{name}_{ending}"] = float(part.loc[part["source"] == source, name].mean())
-        of_layer = kept[(kept["layer"] == layer) & (kept["original_p"] <= WORKS)]
+                row[f"{name}_{ending}"] = column(where(part, source=source), name).mean()
+        of_layer = where(kept.loc[column(kept, "original_p") <= WORKS], layer=layer)
         null = _pooled_null(of_layer)
         for length in ("own", "matched"):
-            steered = of_layer[(of_layer["method"] == method) & (of_layer["length"] == length)]
+            steered = where(of_layer, method=method, length=length)
             row["n_steering"] = len(steered)
             if len(steered) == 0:
                 continue
-            effect, original = (steered[c].to_numpy() for c in ("effect", "original"))
-            by_chance = of_layer[
-                (of_layer["method"] == f"{method}{SHUFFLED}") & (of_layer["length"] == length)
-            ]
+            effect, original = column(steered, "effect"), column(steered, "original")
+            by_chance = where(of_layer, method=f"{method}{SHUFFLED}", length=length)
             low, high = ratio_interval(effect, original, n_bootstrap, rng)
             share, name = float(effect.sum() / original.sum()), f"share_{length}"
             row |= {name: share, f"{name}_low": low, f"{name}_high": high}
             row |= {f"{name}_null": float(null.mean()), f"{name}_p": permutation_p(share, null)}
             if len(by_chance):
-                row[f"{name}_shuffled"] = float(by_chance["effect"].sum() / original.sum())
+                row[f"{name}_shuffled"] = column(by_chance, "effect").sum() / original.sum()
         rows.append(row | {"n_vectors": len(own)})
     return pd.DataFrame(rows)
 
 
 def _pooled_null(kept: pd.DataFrame) -> np.ndarray:
     """Return the share of the effect that random vectors have, over all vectors, a draw each."""
-    drawn = kept[kept["method"].str.startswith("random_")].groupby("method", sort=True)
-    sums = drawn[["effect", "original"]].sum()
-    return (sums["effect"] / sums["original"]).to_numpy()
+    drawn = kept.loc[kept["method"].str.startswith("random_")]
+    sums = [
+        column(part, "effect").sum() / column(part, "original").sum()
+        for _, part in groups(drawn, "method")
+    ]
+    return np.array(sums)
 
 
 def lens_table(
@@ -216,19 +218,18 @@ def lens_table(
     pieces = [tokenizer.id_to_token(i) or "" for i in range(len(unembedding))]
     rows = []
     for hook, cases in steered.cases.items():
-        dictionary = steered.dictionaries.get(hook)
+        dictionary = steered.dictionaries[hook]
         for case in cases:
             rng = generator(steering.seed, "lens", key, hook, case.name)
             found = {"vector": (case.vector, -1, 1.0)}
-            if dictionary is not None:
-                made = decompose(dictionary, case, case.negative, settings.l0)
-                code = made["signed_pursuit"].code
-                order = np.argsort(-contributions(code, dictionary.rows), kind="stable")
-                for rank, feature in enumerate(order[:_SHOWN_FEATURES]):
-                    sign = np.sign(code[feature])
-                    found[f"feature {rank + 1}"] = (
-                        sign * dictionary.rows[feature], int(feature), float(code[feature])
-                    )  # fmt: skip
+            made = decompose(dictionary, case, case.negative, settings.l0)
+            code = made["signed_pursuit"].code
+            order = np.argsort(-contributions(code, dictionary.rows), kind="stable")
+            for rank, feature in enumerate(order[:_SHOWN_FEATURES]):
+                sign = np.sign(code[feature])
+                found[f"feature {rank + 1}"] = (
+                    sign * dictionary.rows[feature], int(feature), float(code[feature])
+                )  # fmt: skip
             for what, (vector, feature, coefficient) in found.items():
                 written = written_rows(vector[None], steered.model, hook)[0]
                 words = steered.tasks[case.name].words

@@ -24,6 +24,7 @@ from universality.steering.decomposition_study import Steered
 from universality.steering.effects import Writing
 from universality.steering.intervene import Addition
 from universality.steering.parts import ablation_table, part_table, part_vectors, patched
+from universality.steering.tables import column, groups, means, where
 from universality.steering.vectors import random_like
 from universality.unembedding import read_unembedding, written_rows
 
@@ -67,7 +68,7 @@ def read_downstream(
     positions = position_table(tokens, place, steered.bridge.tokenizer.backend_tokenizer)
     vocabulary = Vocabulary(set(positions["piece"]))
     token = vocabulary.encode(positions["piece"])
-    dictionaries = {hook: dictionary_of(sae) for hook, sae in opened.items()}
+    dictionaries = {hook: dictionary_of(sae, wanted.centred) for hook, sae in opened.items()}
     unembedding = read_unembedding(steered.model)
     tokenizer, _ = load_tokenizer(steered.model)
     tops, raised = {}, {}
@@ -205,18 +206,21 @@ def pareto(parts: pd.DataFrame, n_bootstrap: int, rng: np.random.Generator) -> p
     With 95% intervals over vectors, and the shares of the whole vector's effect and price at the
     same multiplier.
     """
-    by_vector = parts.groupby(["layer", "part", "multiplier", "vector"], sort=False)
-    means = by_vector[["effect", "price", "length"]].mean().reset_index()
+    keys = ["layer", "part", "multiplier"]
+    of_vectors = means(parts, [*keys, "vector"], ["effect", "price", "length"])
     rows = []
-    for (layer, part, multiplier), own in means.groupby(
-        ["layer", "part", "multiplier"], sort=False
-    ):
-        whole = means.query("layer == @layer and part == 'whole' and multiplier == @multiplier")
-        row = {"layer": layer, "part": part, "multiplier": multiplier, "n_vectors": len(own)}
-        row["length"] = float(own["length"].mean())
+    for (layer, part, multiplier), own in groups(of_vectors, *keys):
+        whole = where(of_vectors, layer=layer, part="whole", multiplier=multiplier)
+        row: dict[str, Any] = {
+            "layer": layer,
+            "part": part,
+            "multiplier": multiplier,
+            "n_vectors": len(own),
+        }
+        row["length"] = column(own, "length").mean()
         weights = document_weights(len(own), n_bootstrap, rng) / len(own)
         for name in ("effect", "price"):
-            values, of_whole = own[name].to_numpy(), whole[name].to_numpy()
+            values, of_whole = column(own, name), column(whole, name)
             low, high = percentile_interval(weights @ values)
             row |= {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
             low, high = ratio_interval(values, of_whole, n_bootstrap, rng)
@@ -235,13 +239,13 @@ def patch_summary(
     vectors, prompts and multipliers), share.
     """
     keys = ["layer", "patched", "patch", "vector"]
-    means = patches.groupby(keys, sort=False)["effect"].mean().reset_index()
+    of_vectors = means(patches, keys, ["effect"])
     rows = []
-    for (layer, later, patch), own in means.groupby(keys[:3], sort=False):
+    for (layer, later, patch), own in groups(of_vectors, *keys[:3]):
         if patch == "original":
             continue
-        whole = means.query("layer == @layer and patched == @later and patch == 'original'")
-        effect, original = own["effect"].to_numpy(), whole["effect"].to_numpy()
+        whole = where(of_vectors, layer=layer, patched=later, patch="original")
+        effect, original = column(own, "effect"), column(whole, "effect")
         low, high = ratio_interval(effect, original, n_bootstrap, rng)
         rows.append(
             {"layer": layer, "patched": later, "patch": patch, "effect": float(effect.mean())}
