@@ -54,7 +54,7 @@ def of_sklearn(x: np.ndarray, atoms: np.ndarray, l0: int, n: int) -> tuple[np.nd
         f"sklearn, with Gram matrix: {len(x) / coding:.1f} vectors/s, "
         f"{n / with_gram:.1f} with making it ({for_gram:.1f} s)"
     )
-    return found, min(with_gram, direct * n / len(few))
+    return np.asarray(found), min(with_gram, direct * n / len(few))
 
 
 def left(x: np.ndarray, reconstruction: np.ndarray) -> float:

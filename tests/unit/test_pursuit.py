@@ -80,7 +80,7 @@ def test_one_gradient_step_and_least_squares_by_hand():
 
 def test_orthogonal_pursuit_is_sklearns(vectors, atoms):
     ours = dense(orthogonal_matching_pursuit(vectors, atoms, 15), len(atoms))
-    theirs = orthogonal_mp(atoms.T, vectors.T, n_nonzero_coefs=15).T
+    theirs = np.asarray(orthogonal_mp(atoms.T, vectors.T, n_nonzero_coefs=15)).T
     np.testing.assert_array_equal(ours != 0, theirs != 0)
     scale = np.abs(theirs).max(axis=1, keepdims=True)
     np.testing.assert_allclose(ours / scale, theirs / scale, atol=2e-5)

@@ -47,6 +47,20 @@ def with_length(vector: np.ndarray, length: float) -> np.ndarray:
     return vector * (length / now) if now else vector
 
 
+def share_of(
+    name: str, part: np.ndarray, whole: np.ndarray, n_bootstrap: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return sum(part) / sum(whole) as `name`, and its 95% interval over the entries.
+
+    NaN where the whole is 0 throughout.
+    """
+    if not whole.any():
+        return {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
+    low, high = ratio_interval(part, whole, n_bootstrap, rng)
+    value = float(part.sum() / whole.sum())
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
 def kept_tables(
     bridge: Any,
     hook: str,
@@ -80,20 +94,20 @@ def kept_tables(
     of = {key: change["/".join(key)] for key in vectors}
     whole = total(of["original", "own"], multipliers)
     by_chance = [total(of[f"random_{i}", "own"], multipliers).sum() for i in range(n_random)]
-    null = np.array(by_chance) / whole.sum()
+    null = np.array(by_chance) / (whole.sum() or np.inf)
     original_p = permutation_p(whole.sum(), np.array(by_chance))
     rows, doses = [], []
     for (method, size), values in of.items():
         keys = {"vector": case.name, "method": method, "length": size}
         effect = total(values, multipliers)
-        share = float(effect.sum() / whole.sum())
-        low, high = ratio_interval(effect, whole, n_bootstrap, rng)
+        share = share_of("share", effect, whole, n_bootstrap, rng)
         rows.append(
             keys
             | {"effect": float(effect.mean()), "original": float(whole.mean())}
             | {"original_p": original_p}
-            | {"share": share, "share_low": low, "share_high": high}
-            | {"share_null": float(null.mean()), "share_p": permutation_p(share, null)}
+            | share
+            | {"share_null": float(null.mean())}
+            | {"share_p": permutation_p(share["share"], null) if whole.any() else 1.0}
             | {"n_prompts": len(whole)}
         )
         doses += dose_rows(keys, values, multipliers, n_bootstrap, rng)

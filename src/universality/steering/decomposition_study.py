@@ -17,8 +17,8 @@ from universality.params.decomposition import DecomposedModel, Decomposition
 from universality.params.steering import Contrast, Steering
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
-from universality.stats import document_weights, percentile_interval, ratio_interval
-from universality.steering.causal import kept_tables
+from universality.stats import document_weights, percentile_interval
+from universality.steering.causal import kept_tables, share_of
 from universality.steering.contrasts import contrast_tokens
 from universality.steering.decomposition import (
     Case,
@@ -185,10 +185,9 @@ def summary(
                 continue
             effect, original = column(steered, "effect"), column(steered, "original")
             by_chance = where(of_layer, method=f"{method}{SHUFFLED}", length=length)
-            low, high = ratio_interval(effect, original, n_bootstrap, rng)
-            share, name = float(effect.sum() / original.sum()), f"share_{length}"
-            row |= {name: share, f"{name}_low": low, f"{name}_high": high}
-            row |= {f"{name}_null": float(null.mean()), f"{name}_p": permutation_p(share, null)}
+            name = f"share_{length}"
+            row |= share_of(name, effect, original, n_bootstrap, rng)
+            row |= {f"{name}_null": float(null.mean()), f"{name}_p": permutation_p(row[name], null)}
             if len(by_chance):
                 row[f"{name}_shuffled"] = column(by_chance, "effect").sum() / original.sum()
         rows.append(row | {"n_vectors": len(own)})

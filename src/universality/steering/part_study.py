@@ -17,7 +17,8 @@ from universality.params.decomposition import Decomposition, SteeredParts
 from universality.params.steering import Steering
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
-from universality.stats import document_weights, percentile_interval, ratio_interval
+from universality.stats import document_weights, percentile_interval
+from universality.steering.causal import share_of
 from universality.steering.contrasts import stop_tokens, word_ids
 from universality.steering.decomposition import Case, Dictionary, decompose, dictionary_of
 from universality.steering.decomposition_study import Steered
@@ -223,9 +224,7 @@ def pareto(parts: pd.DataFrame, n_bootstrap: int, rng: np.random.Generator) -> p
             values, of_whole = column(own, name), column(whole, name)
             low, high = percentile_interval(weights @ values)
             row |= {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
-            low, high = ratio_interval(values, of_whole, n_bootstrap, rng)
-            row[f"{name}_share"] = float(values.sum() / of_whole.sum())
-            row |= {f"{name}_share_low": low, f"{name}_share_high": high}
+            row |= share_of(f"{name}_share", values, of_whole, n_bootstrap, rng)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -246,10 +245,9 @@ def patch_summary(
             continue
         whole = where(of_vectors, layer=layer, patched=later, patch="original")
         effect, original = column(own, "effect"), column(whole, "effect")
-        low, high = ratio_interval(effect, original, n_bootstrap, rng)
         rows.append(
             {"layer": layer, "patched": later, "patch": patch, "effect": float(effect.mean())}
-            | {"original": float(original.mean()), "share": float(effect.sum() / original.sum())}
-            | {"share_low": low, "share_high": high, "n_vectors": len(own)}
+            | {"original": float(original.mean()), "n_vectors": len(own)}
+            | share_of("share", effect, original, n_bootstrap, rng)
         )
     return pd.DataFrame(rows)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from universality.nulls import permutation_p
-from universality.stats import ratio_interval
-from universality.steering.causal import changes, total, with_length
+from universality.steering.causal import changes, share_of, total, with_length
 from universality.steering.decomposition import Case, Dictionary, contributions
 from universality.steering.effects import Task, Trial, Writing, measure, word_score
 from universality.steering.intervene import Addition, steered
@@ -156,14 +155,13 @@ def ablation_table(
                 for name, f in chosen.items()
             }
             null.append(share(drawn).sum() / whole.sum())
-        low, high = ratio_interval(left, whole, n_bootstrap, rng)
-        value = float(left.sum() / whole.sum())
+        kept = share_of("share", left, whole, n_bootstrap, rng)
         rows.append(
             {"vector": case.name, "concept": concept, "by": by, "effect": float(left.mean())}
             | {"original": float(whole.mean()), "n_features": sum(map(len, chosen.values()))}
-            | {"share": value, "share_low": low, "share_high": high}
-            | {"share_null": float(np.mean(null)) if null else value}
-            | {"share_p": permutation_p(-value, -np.array(null)), "n_prompts": len(whole)}
+            | kept
+            | {"share_null": float(np.mean(null)) if null else kept["share"]}
+            | {"share_p": permutation_p(-kept["share"], -np.array(null)), "n_prompts": len(whole)}
         )
     return pd.DataFrame(rows)
 
