@@ -1,5 +1,7 @@
 """Steering: where a vector is added, that nothing is left behind, and what is measured."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -166,7 +168,7 @@ def test_unembedding_direction_raises_the_score(bridge):
         bridge, {"planted": (LAST, vector / np.linalg.norm(vector))},
         Task(list(PROMPTS[:2]), words), [-5, 0, 5],
     )  # fmt: skip
-    change = table.groupby("multiplier")["score_change"].mean()
+    change: Any = table.groupby("multiplier")["score_change"].mean()
     assert change[-5] < -1 < 0 == change[0] < 1 < change[5]
     assert table.columns.to_list() == [
         "vector", "hook", "multiplier", "prompt", "score", "score_change",
@@ -205,7 +207,7 @@ def test_price_of_the_models_own_greedy_text_is_below_that_of_noise(bridge, vect
     table = dose_response(bridge, {"v": (HOOK, vector)}, task, [0, 50], writing=writing)
     plain, strong = (table[table["multiplier"] == m] for m in (0, 50))
     np.testing.assert_allclose(plain[["ce_greedy_change", "ce_sampled_change"]], 0, atol=1e-6)
-    assert (strong["ce_greedy_change"] > 0).all()
+    assert strong["ce_greedy_change"].to_numpy().min() > 0
 
 
 def test_vectors_are_taken_at_the_last_position(bridge):

@@ -22,7 +22,7 @@ def doses(summary: pd.DataFrame, model: str, method: str) -> Figure:
 
     Grey: 95% of random vectors of equal length.
     """
-    table = summary[summary["kind"] == method]
+    table = summary.loc[summary["kind"] == method]
     contrasts, layers = table["contrast"].unique(), sorted(table["layer"].unique())
     figure, all_axes = panels(
         len(contrasts) * len(layers), len(layers), (1.75, 1.45), sharex=True, sharey="row"
@@ -30,7 +30,7 @@ def doses(summary: pd.DataFrame, model: str, method: str) -> Figure:
     for index, axes in enumerate(all_axes):
         row, column = divmod(index, len(layers))
         name, layer = contrasts[row], layers[column]
-        part = table[(table["contrast"] == name) & (table["layer"] == layer)]
+        part = table.loc[(table["contrast"] == name) & (table["layer"] == layer)]
         part = part.sort_values("multiplier")
         _dose(axes, part)
         if row == 0:
@@ -55,9 +55,11 @@ def _dose(axes: Axes, part: pd.DataFrame) -> None:
     ends = [value - part["effect_low"], part["effect_high"] - value]
     zero = np.searchsorted(x, 0)
     places = np.insert(x, zero, 0)
-    band = [np.insert(part[f"effect_null_{end}"].to_numpy(), zero, 0) for end in ("low", "high")]
+    low, high = (
+        np.insert(part[f"effect_null_{end}"].to_numpy(), zero, 0) for end in ("low", "high")
+    )
     axes.fill_between(
-        places, *band, color=NULL_COLOR, alpha=0.45, lw=0, label="null: random vectors, 95%"
+        places, low, high, color=NULL_COLOR, alpha=0.45, lw=0, label="null: random vectors, 95%"
     )
     axes.plot(places, np.insert(value, zero, 0), color=COLORS[0], lw=1)
     axes.errorbar(
@@ -70,12 +72,12 @@ def _dose(axes: Axes, part: pd.DataFrame) -> None:
 
 def prices(summary: pd.DataFrame, model: str, method: str) -> Figure:
     """Draw effect against the perplexity of what is written, a panel a contrast, a line a layer."""
-    table = summary[(summary["kind"] == method) & summary["perplexity_sampled"].notna()]
+    table = summary.loc[(summary["kind"] == method) & summary["perplexity_sampled"].notna()]
     contrasts, layers = table["contrast"].unique(), sorted(table["layer"].unique())
     figure, all_axes = panels(len(contrasts), 3, (2.9, 2.5))
     for name, axes in zip(contrasts, all_axes, strict=True):
         for index, layer in enumerate(layers):
-            part = table[(table["contrast"] == name) & (table["layer"] == layer)]
+            part = table.loc[(table["contrast"] == name) & (table["layer"] == layer)]
             part = part.sort_values("multiplier")
             axes.plot(
                 part["effect_null"], part["perplexity_sampled_null"], ls="", mfc="none",
@@ -104,18 +106,18 @@ def prices(summary: pd.DataFrame, model: str, method: str) -> Figure:
 
 def spread(table: pd.DataFrame, model: str) -> Figure:
     """Draw how a change goes on with depth: a row a measure, a column a steered layer and site."""
-    places = table[["steered_layer", "site"]].drop_duplicates()
+    places = table.loc[:, ["steered_layer", "site"]].drop_duplicates()
     places = places.sort_values(["steered_layer", "site"], ascending=[True, False])
     contrasts = table["contrast"].unique()
     figure, all_axes = panels(len(SPREAD) * len(places), len(places), (2.3, 2.0), sharey="row")
     for index, axes in enumerate(all_axes):
         measure, title = list(SPREAD.items())[index // len(places)]
         where = places.iloc[index % len(places)]
-        part = table[
+        part = table.loc[
             (table["steered_layer"] == where["steered_layer"]) & (table["site"] == where["site"])
         ]
         for number, name in enumerate(contrasts):
-            rows = part[part["contrast"] == name].sort_values("layer")
+            rows = part.loc[part["contrast"] == name].sort_values("layer")
             axes.plot(
                 rows["layer"], rows[f"{measure}_null"], ls=":", color=NULL_COLOR,
                 marker=look(number)["marker"], mfc="none", ms=3.5, lw=0.8,
@@ -123,7 +125,6 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
             )  # fmt: skip
             axes.plot(rows["layer"], rows[measure], label=name, **look(number), lw=1)
         axes.set_xticks(sorted(part["layer"].unique()))
-        axes.set_ylim(bottom=0)
         if index < len(places):
             site = _SITES.get(str(where["site"]), where["site"])
             axes.set_title(f"added in layer {where['steered_layer']}\n{site}", fontsize=8.5)
@@ -131,6 +132,8 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
             axes.set_xlabel("layer")
         if index % len(places) == 0:
             axes.set_ylabel(title, fontsize=7.5)
+    for axes in all_axes:  # after all of a row has been drawn: they share it
+        axes.set_ylim(bottom=0)
     legend_below(figure, all_axes, 4)
     first = table.iloc[0]
     figure.suptitle(
@@ -145,7 +148,7 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
 def transfer(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw B steered with its own vector and with A's, mapped, at the largest multiplier."""
     sizes = [len(_largest(table)) for table in tables.values()]
-    figure, all_axes = panels(len(tables), 2, (4.4, 0.24 * max(sizes) + 1.6))
+    figure, all_axes = panels(len(tables), 2, (5.2, 0.24 * max(sizes) + 1.9))
     for (pair, table), axes in zip(tables.items(), all_axes, strict=True):
         rows = _largest(table)
         for place, row in enumerate(rows.to_dict("records")):
@@ -186,32 +189,33 @@ def transfer(tables: Mapping[str, pd.DataFrame]) -> Figure:
             f"n = {rows['n_prompts'].iloc[0]} prompts",
             fontsize=8.5,
         )
-    legend_below(figure, all_axes, 3)
-    figure.suptitle("Vectors of A in B, layer of A to layer of B (bars: 95% over prompts)", fontsize=9)
+    legend_below(figure, all_axes, 2)
+    figure.suptitle(
+        "Vectors of A in B, layer of A to layer of B (bars: 95% over prompts)", fontsize=9
+    )
     return figure
 
 
 def _largest(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["multiplier"] == table["multiplier"].max()]
+    return table.loc[table["multiplier"] == table["multiplier"].max()]
 
 
 def matched(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw whether matched features change together: a point a pair of layers."""
     kinds = {"own": "B's own vector", "mapped": "A's vector, mapped", "random": "random vectors"}
-    figure, all_axes = panels(len(tables), 2, (4.4, 3.2), sharey=True)
+    figure, all_axes = panels(len(tables), 2, (5.2, 3.4), sharey=True)
     for (pair, table), axes in zip(tables.items(), all_axes, strict=True):
         contrasts = table["contrast"].unique()
         for index, (kind, label) in enumerate(kinds.items()):
             for place, name in enumerate(contrasts):
-                part = table[(table["contrast"] == name) & (table["steered_b"] == kind)]
+                part = table.loc[(table["contrast"] == name) & (table["steered_b"] == kind)]
                 x = place + 0.22 * (index - 1) + np.linspace(-0.07, 0.07, len(part))
                 control = kind == "random"
                 axes.plot(
                     x, part["spearman"], MARKERS[index], ms=3.5, ls="",
                     color=NULL_COLOR if control else COLORS[index],
                     mfc="none" if control else None,
-                    label=(f"null: B steered with {label}" if control else f"B steered with {label}")
-                    if place == 0 else None,
+                    label=f"{'null: ' * control}B steered with {label}" if place == 0 else None,
                 )  # fmt: skip
         axes.axhline(0, color="black", lw=0.5, label="null: partners permuted (mean)")
         axes.set_xticks(range(len(contrasts)), list(contrasts), fontsize=7, rotation=20)
@@ -219,5 +223,7 @@ def matched(tables: Mapping[str, pd.DataFrame]) -> Figure:
         n = table["n_pairs"]
         axes.set_title(f"{pair}, n = {n.min()} to {n.max()} pairs", fontsize=8.5)
     legend_below(figure, all_axes, 2)
-    figure.suptitle("Do matched features change together? A steered with its own vector", fontsize=9)
+    figure.suptitle(
+        "Do matched features change together? A steered with its own vector", fontsize=9
+    )
     return figure

@@ -18,7 +18,7 @@ def context_table(
     `features` is `(n_rows, d_sae)`, sparse, its rows as `at`. A feature that never fires has none.
     Columns: feature, rank, value, document, position, text; the token is between brackets.
     """
-    columns = sp.csc_matrix(features)
+    columns: Any = sp.csc_matrix(features)
     rows = []
     for feature in chosen:
         part = slice(columns.indptr[feature], columns.indptr[feature + 1])

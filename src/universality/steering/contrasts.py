@@ -79,3 +79,9 @@ def stop_tokens(model: Path) -> frozenset[int]:
     named = [config.get("bos_token_id"), config.get("eos_token_id")]
     flat = [one for value in named for one in (value if isinstance(value, list) else [value])]
     return frozenset(one for one in flat if isinstance(one, int))
+
+
+def until_stop(ids: list[int], stop: frozenset[int]) -> list[int]:
+    """Return what comes before the first token of `stop`."""
+    end = next((i for i, token in enumerate(ids) if token in stop), len(ids))
+    return ids[:end]

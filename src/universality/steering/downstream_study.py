@@ -123,7 +123,8 @@ def contexts(
     documents, texts = read_corpus(corpus, "train", section.n_context_documents)
     tokenizer, bos = load_tokenizer(model)
     tokens: Tokens = tokenize(texts, documents, tokenizer, bos, max_tokens)
-    hooks = [hook for hook in saes if (wanted["hook"] == hook).any()]
+    used = set(wanted["hook"])
+    hooks = [hook for hook in saes if hook in used]
     found = hook_rows(bridge, tokens, hooks, _BATCH_TOKENS)
     at = positions(
         position_table(tokens, found.place, tokenizer), dict(zip(documents, texts, strict=True))

@@ -153,9 +153,9 @@ def continuation_ce(
     size = max(1, _SCORED_TOKENS // new.shape[1])
     lengths = np.array([len(prompt) for prompt in prompts])
     for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
+        rows: np.ndarray = np.flatnonzero(lengths == length)
         # Small doses change no word: many continuations are alike, and judged once.
-        whole = np.stack([np.concatenate([prompts[row], new[row]]) for row in rows])
+        whole = np.stack([np.concatenate([prompts[row], new[row]]) for row in rows.tolist()])
         different, index = np.unique(whole, axis=0, return_inverse=True)
         losses = [
             _losses(bridge, different[first : first + size], new.shape[1])

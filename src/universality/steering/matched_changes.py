@@ -95,8 +95,8 @@ def _rows(
     of_a: Mapping[int, np.ndarray], of_b: Mapping[int, np.ndarray], partners: pd.DataFrame,
     section: SteeredPair, shared: Steering, names: tuple[str, int, str, int],
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
-    for key, pairs in partners.groupby(["layer_a", "layer_b"]):
-        layer_a, layer_b = int(key[0]), int(key[1])
+    groups: Any = partners.groupby(["layer_a", "layer_b"])
+    for (layer_a, layer_b), pairs in groups:
         if layer_a not in of_a or layer_b not in of_b:
             continue
         x, y = of_a[layer_a][pairs["feature_a"]], of_b[layer_b][pairs["feature_b"]]

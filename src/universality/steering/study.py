@@ -10,7 +10,7 @@ from universality.nulls import permutation_p
 from universality.params.steering import SteeredModel, Steering
 from universality.randomness import generator
 from universality.stats import document_weights, percentile_interval
-from universality.steering.contrasts import ContrastTokens
+from universality.steering.contrasts import ContrastTokens, until_stop
 from universality.steering.effects import Measured, Trial, Writing, measure
 from universality.steering.vectors import METHODS, pair_activations, random_like
 
@@ -132,7 +132,7 @@ def run_trials(
         tokens |= dict(measured.tokens)
     table = table.assign(**found)
     plain = table.query("kind == 'none'").set_index(["contrast", "prompt"])
-    keys = pd.MultiIndex.from_frame(table[["contrast", "prompt"]])
+    keys = pd.MultiIndex.from_frame(table.loc[:, ["contrast", "prompt"]])
     for column in found:
         table[f"{column}_change"] = table[column] - plain[column].reindex(keys).to_numpy()
     return table, tokens
@@ -148,9 +148,10 @@ def summary(table: pd.DataFrame, shared: Steering) -> pd.DataFrame:
     is (`_plain`).
     """
     rows = []
-    none = table[table["kind"] == "none"].set_index(["contrast", "prompt"])
-    random = dict(list(table[table["kind"] == RANDOM].groupby(["contrast", "layer", "multiplier"])))
-    real = table[~table["kind"].isin([RANDOM, "none"])]
+    none: Any = table.loc[table["kind"] == "none"].set_index(["contrast", "prompt"])
+    cells: Any = table.loc[table["kind"] == RANDOM].groupby(["contrast", "layer", "multiplier"])
+    random: dict[Any, pd.DataFrame] = dict(list(cells))
+    real: Any = table.loc[~table["kind"].isin([RANDOM, "none"])]
     for key, part in real.groupby(["contrast", "kind", "layer", "multiplier"], sort=False):
         name, _, layer, multiplier = key
         null = random[name, layer, abs(multiplier)]
@@ -168,10 +169,16 @@ def summary(table: pd.DataFrame, shared: Steering) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def draw_means(null: pd.DataFrame, column: str) -> np.ndarray:
+    """Return the mean of a column over prompts for every random vector, `(n_draws,)`."""
+    found: Any = null.groupby("draw")[column].mean()
+    return found.to_numpy()
+
+
 def _effect(
     change: np.ndarray, weights: np.ndarray, null: pd.DataFrame, multiplier: float
 ) -> dict[str, float]:
-    draws = null.groupby("draw")["score_change"].mean().to_numpy()
+    draws = draw_means(null, "score_change")
     low, high = percentile_interval(weights @ change)
     null_low, null_high = percentile_interval(draws)
     value = float(change.mean())
@@ -179,7 +186,7 @@ def _effect(
         "effect": value, "effect_low": low, "effect_high": high,
         "effect_null": float(draws.mean()), "effect_null_low": null_low,
         "effect_null_high": null_high,
-        "effect_p": permutation_p(np.sign(multiplier) * value, draws),
+        "effect_p": permutation_p(value if multiplier > 0 else -value, draws),
     }  # fmt: skip
 
 
@@ -194,7 +201,7 @@ def _perplexity(
         return {name + end: np.nan for end in ends}
     rng = generator(shared.seed, "steering", column, *map(str, key))
     weights = document_weights(len(ce), shared.n_bootstrap, rng) / len(ce)
-    draws = null[null["written"]].groupby("draw")[column].mean().to_numpy()
+    draws = draw_means(null.loc[null["written"]], column)
     values = [
         ce.mean(), *percentile_interval(weights @ ce), draws.mean(), draws.min(), draws.max(),
         none.loc[none["written"], column].mean(),
@@ -213,10 +220,10 @@ def text_table(
     written = table[table["written"]].reset_index(drop=True)
     rows = []
     for mode, ids in tokens.items():
-        texts = [decode(_until(row, stop)) for row in ids.tolist()]
+        texts = [decode(until_stop(row, stop)) for row in ids.tolist()]
         kept = written.assign(steered=texts)
         plain = kept.query("kind == 'none'").set_index(["contrast", "prompt"])["steered"]
-        for row in kept[kept["kind"] == method].to_dict("records"):
+        for row in kept.loc[kept["kind"] == method].to_dict("records"):
             prompt = contrasts[row["contrast"]].task.prompts[row["prompt"]]
             rows.append(
                 {
@@ -228,9 +235,3 @@ def text_table(
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _until(ids: list[int], stop: frozenset[int]) -> list[int]:
-    """Return what comes before the first token of `stop`."""
-    end = next((i for i, token in enumerate(ids) if token in stop), len(ids))
-    return ids[:end]

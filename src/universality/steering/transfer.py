@@ -24,6 +24,7 @@ from universality.similarity.stitching import AffineMap, explained, fit
 from universality.stats import document_weights, percentile_interval
 from universality.steering.contrasts import ContrastTokens
 from universality.steering.effects import Trial, measure
+from universality.steering.study import draw_means
 from universality.steering.vectors import METHODS, pair_activations, random_like
 
 _BATCH_TOKENS = 2048
@@ -147,7 +148,7 @@ def dose_table(
                         rows.append(where)
                         trials.append(Trial(ids, task.words, hook, multiplier * vector))
     columns = ["contrast", "layer_a", "layer_b", "kind", "draw", "multiplier", "prompt"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=pd.Index(columns))
     hook = section.hook(maps[0].layer_b)
     plain = {
         name: measure(
@@ -178,8 +179,9 @@ def transfer_summary(
     A through the map (mean size); r2 is that of the map on other documents.
     """
     about, rows = {one.layer_a: one for one in maps}, []
-    for key, part in doses.groupby(["contrast", "layer_a", "multiplier"], sort=False):
-        name, layer, multiplier = str(key[0]), int(key[1]), float(key[2])
+    groups: Any = doses.groupby(["contrast", "layer_a", "multiplier"], sort=False)
+    for key, part in groups:
+        name, layer, multiplier = key
         kinds = {str(kind): rest for kind, rest in part.groupby("kind")}
         if "own" not in kinds:
             continue
@@ -199,11 +201,11 @@ def transfer_summary(
             local_dict={"name": name, "layer": layer, "size": abs(multiplier)},
         )
         for null in NULLS:
-            draws = nulls[nulls["kind"] == null].groupby("draw")["score_change"].mean().to_numpy()
+            draws = draw_means(nulls.loc[nulls["kind"] == null], "score_change")
             row[null] = float(draws.mean())
             row[f"{null}_low"], row[f"{null}_high"] = percentile_interval(draws)
             for kind in ("own", "mapped"):
-                far = permutation_p(np.sign(multiplier) * row[kind], draws)
+                far = permutation_p(row[kind] if multiplier > 0 else -row[kind], draws)
                 row[f"{kind}_p_{null}"] = far
         row |= _recovered(change["mapped"], change["own"], weights, row["own_p_random"])
         found = vectors[name, layer]

@@ -252,6 +252,7 @@ def _intervals(
 
 
 def example(row: int, column: np.ndarray, at: Positions, context: int) -> Example:
+    """Return row `row` with `context` tokens around it; `column` `(n_rows,)` are activations."""
     begin, stop = at.bounds[at.index[row] : at.index[row] + 2]
     first, last = max(row - context, begin), min(row + context + 1, stop)
     return Example(
