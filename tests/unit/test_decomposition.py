@@ -19,6 +19,7 @@ from universality.steering.decomposition import (
     Dictionary,
     activation_table,
     decompose,
+    decompose_all,
     dictionary_of,
     fidelity,
     fidelity_table,
@@ -75,6 +76,21 @@ def test_the_decoders_bias_is_in_one_way_only(case):
     found = decompose(by, case, np.zeros((2, 4)), 2)
     np.testing.assert_allclose(found["encode_and_bias"].reconstruction, [3, 0, 1, 0])
     np.testing.assert_allclose(found["encode"].reconstruction, [3, 0, 0, 0])
+
+
+def test_many_vectors_at_once_are_as_one_by_one(rng):
+    rows = rng.standard_normal((30, 12))
+    by = Dictionary(lambda x: np.maximum(x @ rows.T - 2, 0), rows, rng.standard_normal(12), None)
+    context = rng.standard_normal((7, 12))
+    cases = [
+        Case(name, length * rng.standard_normal(12), *rng.standard_normal((2, 3, 12)))
+        for name, length in (("long", 3.0), ("short", 0.1), ("middling", 1.0))
+    ]
+    together = decompose_all(by, cases, context, 5)
+    for case, found in zip(cases, together, strict=True):
+        for name, one in decompose(by, case, context, 5).items():
+            np.testing.assert_allclose(found[name].code, one.code, atol=1e-5)
+            np.testing.assert_allclose(found[name].reconstruction, one.reconstruction, atol=1e-4)
 
 
 def test_fidelity_by_hand():

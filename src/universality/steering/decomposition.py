@@ -6,7 +6,7 @@ encoder's bias to decide (the zero vector gives the same features), and what it 
 feature reads as 0. Sparse pursuit asks the decoder alone, and its signed form can take away.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,46 +103,61 @@ class Decomposition:
 def decompose(
     dictionary: Dictionary, case: Case, context: np.ndarray, l0: int
 ) -> dict[str, Decomposition]:
-    """Decompose a vector in every way of `METHODS`.
+    """Decompose a vector in every way of `METHODS`; see `decompose_all`."""
+    return decompose_all(dictionary, [case], context, l0)[0]
 
-    `context` `(n, d)` are the activations to which it is added, `l0` the most features that
+
+def decompose_all(
+    dictionary: Dictionary, cases: Sequence[Case], context: np.ndarray, l0: int
+) -> list[dict[str, Decomposition]]:
+    """Decompose vectors in every way of `METHODS`.
+
+    `context` `(n, d)` are the activations to which they are added, `l0` the most features that
     pursuit, and `_top`, may take.
     """
-    encode, rows, v = dictionary.encode, dictionary.rows, case.vector
-    found = {"encode": encode(v[None])[0]}
-    found["encode_and_bias"] = found["encode"]
-    shift = (encode(context + v) - encode(context)).mean(0, dtype=np.float64)
-    sides = [encode(side).mean(0, dtype=np.float64) for side in (case.positive, case.negative)]
-    for name, code in (("encode_shift", shift), ("prompt_difference", sides[0] - sides[1])):
-        found[name], found[f"{name}_top"] = code, largest(code, rows, l0)
-    found |= _pursued(dictionary, v, found["encode"], l0)
-    made = {}
-    for name in METHODS:
-        bias = dictionary.bias if name == "encode_and_bias" else 0
-        made[name] = Decomposition(found[name], found[name] @ rows + bias)
+    encode, rows = dictionary.encode, dictionary.rows
+    before = encode(context)
+    encoded = encode(np.stack([case.vector for case in cases]))
+    pursued = _pursued(dictionary, cases, encoded, l0)
+    made = []
+    for i, case in enumerate(cases):
+        found = {name: codes[i] for name, codes in pursued.items()}
+        found["encode"] = found["encode_and_bias"] = encoded[i]
+        shift = (encode(context + case.vector) - before).mean(0, dtype=np.float64)
+        sides = [encode(side).mean(0, dtype=np.float64) for side in (case.positive, case.negative)]
+        for name, code in (("encode_shift", shift), ("prompt_difference", sides[0] - sides[1])):
+            found[name], found[f"{name}_top"] = code, largest(code, rows, l0)
+        reconstructed = {name: found[name] @ rows for name in METHODS}
+        reconstructed["encode_and_bias"] = reconstructed["encode_and_bias"] + dictionary.bias
+        made.append({name: Decomposition(found[name], reconstructed[name]) for name in METHODS})
     return made
 
 
 def _pursued(
-    dictionary: Dictionary, vector: np.ndarray, encoded: np.ndarray, l0: int
+    dictionary: Dictionary, cases: Sequence[Case], encoded: np.ndarray, l0: int
 ) -> dict[str, np.ndarray]:
-    """Return the codes that ask the decoder: pursuit, and least squares on the encoder's."""
-    rows, gram, x = dictionary.rows, dictionary.gram, vector[None]
-    support = np.flatnonzero(encoded)
+    """Return the codes `(n, m)` that ask the decoder: pursuit, and least squares on encoder's."""
+    rows, gram = dictionary.rows, dictionary.gram
+    x = np.stack([case.vector for case in cases])
+    fires = encoded != 0
+    support = np.full((len(x), fires.sum(axis=1).max()), -1)
+    for row, own in zip(support, fires, strict=True):
+        row[: own.sum()] = np.flatnonzero(own)
     codes = {
         "non_negative_pursuit": gradient_pursuit(x, rows, l0, gram=gram),
         "signed_pursuit": gradient_pursuit(x, rows, l0, signed=True, gram=gram),
         "omp": orthogonal_matching_pursuit(x, rows, l0, gram=gram),
-        "encoder_support": least_squares(x, rows, support[None]),
+        "encoder_support": least_squares(x, rows, support),
     }
-    return {name: _dense(code, len(rows)) for name, code in codes.items()}
+    return {name: dense(code, len(rows)) for name, code in codes.items()}
 
 
-def _dense(codes: Codes, m: int) -> np.ndarray:
-    used = codes.atoms[0] >= 0
-    code = np.zeros(m)
-    code[codes.atoms[0][used]] = codes.coefficients[0][used]
-    return code
+def dense(codes: Codes, m: int) -> np.ndarray:
+    """Return codes of `n` vectors as coefficients of all `m` features, `(n, m)`."""
+    found = np.zeros((len(codes.atoms), m))
+    row, place = np.nonzero(codes.atoms >= 0)
+    found[row, codes.atoms[row, place]] = codes.coefficients[row, place]
+    return found
 
 
 def largest(code: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
@@ -203,22 +218,22 @@ def fidelity_table(
     prompts where prompts are asked for); `shuffled`, the same vector by `shuffled` decoder rows,
     with the codes that only the encoder makes as they are.
     """
-    rows: list[dict[str, Any]] = []
-
-    def note(case: Case, source: str, draw: int, made: Mapping[str, Decomposition], by: Dictionary):
-        for method, one in made.items():
-            rows.append(
-                {"vector": case.name, "method": method, "source": source, "draw": draw}
-                | fidelity(case.vector, one, by.rows)
-            )
-
     other = shuffled(dictionary, rng)
+    given = [("vector", 0, case) for case in cases]
+    by_chance = [("shuffled", 0, case) for case in cases]
     for case in cases:
-        note(case, "vector", 0, decompose(dictionary, case, context, l0), dictionary)
-        note(case, "shuffled", 0, decompose(other, case, context, l0), other)
         for draw, vector in enumerate(random_like(case.vector, n_random, rng)):
             moved = Case(case.name, vector, case.negative + vector, case.negative)
-            note(moved, "random", draw, decompose(dictionary, moved, context, l0), dictionary)
+            given.append(("random", draw, moved))
+    rows: list[dict[str, Any]] = []
+    for by, sources in ((dictionary, given), (other, by_chance)):
+        found = decompose_all(by, [case for *_, case in sources], context, l0)
+        for (source, draw, case), made in zip(sources, found, strict=True):
+            keys = {"vector": case.name, "source": source, "draw": draw}
+            rows += [
+                {**keys, "method": method} | fidelity(case.vector, one, by.rows)
+                for method, one in made.items()
+            ]
     return pd.DataFrame(rows)
 
 
@@ -229,10 +244,9 @@ def activation_table(dictionary: Dictionary, context: np.ndarray, l0: int) -> pd
     """
     x = context - dictionary.bias
     codes = gradient_pursuit(x, dictionary.rows, l0, signed=True, gram=dictionary.gram)
-    made = codes.reconstruct(dictionary.rows)
-    rows = []
-    for i in range(len(x)):
-        one = Codes(codes.atoms[i : i + 1], codes.coefficients[i : i + 1])
-        code = _dense(one, len(dictionary.rows))
-        rows.append(fidelity(x[i], Decomposition(code, made[i]), dictionary.rows))
+    found = zip(dense(codes, len(dictionary.rows)), codes.reconstruct(dictionary.rows), strict=True)
+    rows = [
+        fidelity(vector, Decomposition(*one), dictionary.rows)
+        for vector, one in zip(x, found, strict=True)
+    ]
     return pd.DataFrame(rows)

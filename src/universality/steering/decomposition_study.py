@@ -26,6 +26,7 @@ from universality.steering.decomposition import (
     activation_table,
     contributions,
     decompose,
+    decompose_all,
     dictionary_of,
     fidelity_table,
     shuffled,
@@ -125,13 +126,13 @@ def decomposition_tables(
             "activations": activation_table(dictionary, context, settings.l0),
         }
         other = shuffled(dictionary, rng)
+        decomposed = _with_shuffled(dictionary, other, cases, context, settings.l0)
         causal = [
             kept_tables(
-                steered.bridge, hook, case, steered.tasks[case.name],
-                _with_shuffled(dictionary, other, case, context, settings.l0), wanted.multipliers,
+                steered.bridge, hook, case, steered.tasks[case.name], made, wanted.multipliers,
                 steering.where, steering.batch_rows, settings.n_random, steering.n_bootstrap, rng,
             )
-            for case in cases
+            for case, made in zip(cases, decomposed, strict=True)
         ]  # fmt: skip
         tables["kept"], tables["doses"] = (
             pd.concat(part, ignore_index=True) for part in zip(*causal, strict=True)
@@ -148,12 +149,14 @@ def decomposition_tables(
 
 
 def _with_shuffled(
-    dictionary: Dictionary, other: Dictionary, case: Case, context: np.ndarray, l0: int
-) -> dict[str, Found]:
+    dictionary: Dictionary, other: Dictionary, cases: Sequence[Case], context: np.ndarray, l0: int
+) -> list[dict[str, Found]]:
     """Return every decomposition, and those of pursuit with the shuffled dictionary `other`."""
-    found = decompose(dictionary, case, context, l0)
-    by_chance = decompose(other, case, context, l0)
-    return found | {f"{name}{SHUFFLED}": by_chance[name] for name in PURSUIT}
+    both = (decompose_all(by, cases, context, l0) for by in (dictionary, other))
+    return [
+        found | {f"{name}{SHUFFLED}": by_chance[name] for name in PURSUIT}
+        for found, by_chance in zip(*both, strict=True)
+    ]
 
 
 def summary(
