@@ -19,10 +19,15 @@ def all_steering_metrics(tables: Path) -> Metrics:
 
 
 def effect_metrics(directory: Path) -> Metrics:
-    """Return effect and perplexity of every vector at every layer and multiplier."""
+    """Return the effect of every vector at every layer, at the multipliers that were written with.
+
+    And, of the study's own method, the perplexity of what was written.
+    """
     metrics: Metrics = {}
     for path in table_paths(directory, "*/summary.parquet"):
-        for row in table_rows(path, finite=False):
+        rows = table_rows(path, finite=False)
+        written = {row["multiplier"] for row in rows if "perplexity_greedy" in row}
+        for row in (row for row in rows if row["multiplier"] in written):
             where = f"{path.parent.name}_{row['contrast']}_{row['kind']}_layer_{row['layer']}"
             metrics[f"effect_{where}_times_{row['multiplier']:g}"] = numbers_of(row)
         for row in table_rows(path.with_name("vectors.parquet"), finite=False):

@@ -96,7 +96,7 @@ def test_results_are_there(by_dvc):
     metrics = json.loads((by_dvc.folder / "metrics" / "matching.json").read_text())
     for pair in ("seed_a_vs_sae_seed", "seed_a_vs_random_a", "seed_a_vs_stories15m"):
         assert any(name.startswith(pair) for name in metrics), pair
-    for study in ("models", "saes", "matching", "similarity"):
+    for study in ("models", "saes", "matching", "similarity", "steering"):
         assert json.loads((by_dvc.folder / "metrics" / f"{study}.json").read_text())
         svg = {path.stem for path in (by_dvc.folder / "figures" / study).glob("*.svg")}
         png = {path.stem for path in (by_dvc.folder / "figures" / study).glob("*.png")}
@@ -201,9 +201,9 @@ def test_experiment_runs_what_depends_on_the_change(by_dvc):
     ran = {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
     stages = {name for name in by_dvc.lock if name.startswith("match@")}
     after = {"metrics", "published"}
-    drawn = ("matching", "conditions", "cards", "agreement", "similarity", "maps")
+    drawn = ("matching", "conditions", "cards", "agreement", "similarity", "maps", "steering")
     after |= {f"plot_{name}" for name in drawn}
-    reads_them = ("match_", "compare_", "svcca_audit", "feature_maps")
+    reads_them = ("match_", "compare_", "svcca_audit", "feature_maps", "steer_transfer")
     others = {name for name in by_dvc.lock if name.startswith(reads_them)}
     assert stages <= ran <= stages | others | after
     shown = json.loads(by_dvc("dvc", "exp", "show", "--json").stdout)

@@ -76,6 +76,7 @@ def prices(summary: pd.DataFrame, model: str, method: str) -> Figure:
     contrasts, layers = table["contrast"].unique(), sorted(table["layer"].unique())
     figure, all_axes = panels(len(contrasts), 3, (2.9, 2.5))
     for name, axes in zip(contrasts, all_axes, strict=True):
+        plain = table.loc[table["contrast"] == name, "perplexity_sampled_plain"].iloc[0]
         for index, layer in enumerate(layers):
             part = table.loc[(table["contrast"] == name) & (table["layer"] == layer)]
             part = part.sort_values("multiplier")
@@ -84,11 +85,13 @@ def prices(summary: pd.DataFrame, model: str, method: str) -> Figure:
                 mec=NULL_COLOR, marker=look(index)["marker"], ms=4,
                 label="null: random vectors of equal length (mean)" if index == 0 else None,
             )  # fmt: skip
+            # As it is, every line has effect 0: they all meet there.
+            zero = np.searchsorted(part["multiplier"], 0)
             axes.plot(
-                part["effect"], part["perplexity_sampled"], label=f"layer {layer}", **look(index),
-                lw=0.9,
+                np.insert(part["effect"].to_numpy(), zero, 0),
+                np.insert(part["perplexity_sampled"].to_numpy(), zero, plain),
+                label=f"layer {layer}", lw=0.9, **look(index),
             )  # fmt: skip
-        plain = table.loc[table["contrast"] == name, "perplexity_sampled_plain"].iloc[0]
         axes.axhline(plain, color="black", lw=0.7, ls=":", label="as it is")
         axes.axvline(0, color="black", lw=0.5)
         axes.set_yscale("log")

@@ -144,8 +144,8 @@ def summary(table: pd.DataFrame, shared: Steering) -> pd.DataFrame:
     `effect` is the mean change of the score (nats) with a 95% interval over resampled prompts;
     `_null`, `_null_low` and `_null_high` are the mean and 95% of random vectors of equal length,
     `_p` the share of them that goes as far the way that the multiplier points. `perplexity_<mode>`
-    is exp of the mean cross-entropy, beside that of random vectors (`_null`) and of the model as it
-    is (`_plain`).
+    is exp of the mean cross-entropy, beside that of random vectors (`_null`, and their extremes)
+    and of the model as it is (`_plain`).
     """
     rows = []
     none: Any = table.loc[table["kind"] == "none"].set_index(["contrast", "prompt"])
@@ -202,8 +202,10 @@ def _perplexity(
     rng = generator(shared.seed, "steering", column, *map(str, key))
     weights = document_weights(len(ce), shared.n_bootstrap, rng) / len(ce)
     draws = draw_means(null.loc[null["written"]], column)
+    # Few random vectors are written with: their extremes, and none of a single one.
+    extremes = (draws.min(), draws.max()) if len(draws) > 1 else (np.nan, np.nan)
     values = [
-        ce.mean(), *percentile_interval(weights @ ce), draws.mean(), draws.min(), draws.max(),
+        ce.mean(), *percentile_interval(weights @ ce), draws.mean(), *extremes,
         none.loc[none["written"], column].mean(),
     ]  # fmt: skip
     return dict(zip((name + end for end in ends), map(float, np.exp(values)), strict=True))
