@@ -232,12 +232,17 @@ def doses(table: pd.DataFrame, layer: int) -> Figure:
 def pareto(table: pd.DataFrame, prompts: int) -> Figure:
     """Draw effect against price of the parts of vectors; a line joins the multipliers."""
     layers = sorted(table["layer"].unique())
-    figure, all_axes = panels(len(layers), 2, (5.0, 4.0))
+    figure, all_axes = panels(len(layers), 2, (6.8 if len(layers) == 1 else 5.0, 4.4))
     for axes, layer in zip(all_axes, layers, strict=True):
         rows = where(table, layer=layer)
         for index, (name, label) in enumerate(PARTS.items()):
             part = where(rows, part=name).sort_values("multiplier")
             axes.plot(part["price"], part["effect"], label=label, **look(index))
+            if name in ("whole", "top_1"):
+                axes.vlines(
+                    part["price"], part["effect_low"], part["effect_high"], lw=0.8,
+                    color=look(index)["color"],
+                )  # fmt: skip
         null = where(rows, part="random").sort_values("multiplier")
         axes.plot(
             null["price"], null["effect"], color=NULL_COLOR, marker="*", ms=7,
@@ -253,7 +258,10 @@ def pareto(table: pd.DataFrame, prompts: int) -> Figure:
         n = rows["n_vectors"].iloc[0]
         axes.set_title(f"layer {layer} (n = {n} vectors x {prompts} prompts; x {multipliers})")
     legend_below(figure, all_axes, 3)
-    figure.suptitle("Parts of steering vectors: what they do, and what it costs")
+    figure.suptitle(
+        "Parts of steering vectors: what they do, and what it costs (vertical lines: 95% over vectors)",
+        fontsize=9,
+    )
     return figure
 
 
