@@ -24,8 +24,9 @@ def doses(summary: pd.DataFrame, model: str, method: str) -> Figure:
     """
     table = summary.loc[summary["kind"] == method]
     contrasts, layers = table["contrast"].unique(), sorted(table["layer"].unique())
+    size = (max(1.75, 6.6 / len(layers)), 1.45)
     figure, all_axes = panels(
-        len(contrasts) * len(layers), len(layers), (1.75, 1.45), sharex=True, sharey="row"
+        len(contrasts) * len(layers), len(layers), size, sharex=True, sharey="row"
     )
     for index, axes in enumerate(all_axes):
         row, column = divmod(index, len(layers))

@@ -136,17 +136,18 @@ def generate(
     """Return `n_new` tokens after each of `prompts` `(n_rows, n_prompt)`, `(n_rows, n_new)`.
 
     Greedy, or with `uniform` `(n_rows, n_new)` in [0, 1) sampled at temperature 1 by inverting the
-    distribution: rows with equal numbers differ only by what they were given. `hooks` as in
-    `begin`. Nothing stops a row; what comes after a stop token is the caller's to drop.
+    distribution: rows with equal numbers differ only by what they were given; NaN in it is greedy.
+    `hooks` as in `begin`. Nothing stops a row: what follows a stop token is the caller's to drop.
     """
     logits, cache = begin(bridge, prompts, additions, hooks)
     found = []
     with bridge.hooks(fwd_hooks=list(hooks)), steered(bridge, additions, prompts.shape[1]):
         for step in range(n_new):
-            if uniform is None:
-                ids = logits.argmax(-1)
-            else:
-                ids = draw(logits.clone(), torch.from_numpy(uniform[:, step].copy()))
+            ids = logits.argmax(-1)
+            if uniform is not None:
+                numbers = torch.from_numpy(uniform[:, step].copy())
+                rows = ~numbers.isnan()
+                ids[rows] = draw(logits[rows], numbers[rows])
             found.append(ids)
             if step + 1 < n_new:
                 out = bridge.original_model(

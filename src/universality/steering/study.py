@@ -11,12 +11,11 @@ from universality.params.steering import SteeredModel, Steering
 from universality.randomness import generator
 from universality.stats import document_weights, percentile_interval
 from universality.steering.contrasts import ContrastTokens, until_stop
-from universality.steering.effects import Measured, Trial, Writing, measure
+from universality.steering.effects import MODES, Measured, Trial, Writing, measure
 from universality.steering.vectors import METHODS, pair_activations, random_like
 
 RANDOM, PAIR = "random", "pair"
 """Kinds of vectors beside those of `METHODS`: the null, and the first pair alone."""
-MODES = ("greedy", "sampled")
 Vectors = dict[tuple[str, int, str], np.ndarray]
 """(contrast, layer, kind) -> vectors: `(1, d)`, or `(n_random, d)` of the null."""
 
