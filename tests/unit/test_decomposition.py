@@ -314,7 +314,7 @@ def test_ablating_everything_above_leaves_no_effect_and_nothing_all_of_it(
         ("none", "writes"): {LATER: np.array([], dtype=int)},
     }
     table = ablation_table(
-        bridge, HOOK, case, TASK, {LATER: signs}, named, {LATER: np.ones(32)}, [1],
+        bridge, HOOK, case, TASK, {LATER: signs}, named, {LATER: np.eye(32)[0]}, [1],
         "after_prompt", 8, 3, 100, rng,
     ).set_index("concept")  # fmt: skip
     assert table.loc["all", "share"] == pytest.approx(0, abs=1e-5)

@@ -259,7 +259,7 @@ def pareto(table: pd.DataFrame, prompts: int) -> Figure:
         axes.set_title(f"layer {layer} (n = {n} vectors x {prompts} prompts; x {multipliers})")
     legend_below(figure, all_axes, 3)
     figure.suptitle(
-        "Parts of steering vectors: what they do, and what it costs (vertical lines: 95% over vectors)",
+        "Parts of steering vectors: what they do, and what it costs (lines: 95% over vectors)",
         fontsize=9,
     )
     return figure

@@ -143,15 +143,15 @@ def ablation_table(
         left = changes(bridge, hook, vectors, task, multipliers, where, batch_rows, hooks)
         return total(left[case.name], multipliers)
 
+    # Once more than they fire, so that there are always enough to draw from.
+    chance = {name: (fired + 1) / (fired + 1).sum() for name, fired in counts.items()}
     rows = []
     for (concept, by), chosen in named.items():
         left = share(chosen)
         null = []
         for _ in range(n_random if any(map(len, chosen.values())) else 0):
             drawn = {
-                name: rng.choice(
-                    len(counts[name]), len(f), replace=False, p=counts[name] / counts[name].sum()
-                )
+                name: rng.choice(len(chance[name]), len(f), replace=False, p=chance[name])
                 for name, f in chosen.items()
             }
             null.append(share(drawn).sum() / whole.sum())
