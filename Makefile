@@ -50,6 +50,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/sae_training.py --model data/models/stories15m --corpus data/corpora/stories
 	@$(BIN)/python benchmarks/matching.py --large
 	@$(BIN)/python benchmarks/similarity.py
+	@$(BIN)/python benchmarks/pursuit.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -66,6 +66,8 @@ STAGES = {
     "steer-downstream": "Find which SAE features a steering vector changes, layer by layer.",
     "steer-transfer": "Steer a model with a vector of another.",
     "steer": "Steer a model once: both continuations and the features that changed.",
+    "decompose-vectors": "Decompose steering vectors into SAE features, and steer with them.",
+    "steer-parts": "Steer with parts of vectors: which carries the effect, which the price.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -81,6 +83,7 @@ STAGES = {
     "plot-cards": "Draw cards of matched features and their asymmetry.",
     "plot-similarity": "Draw the figures about the spaces of two models.",
     "plot-maps": "Draw maps and clusters of features, and words on circles.",
+    "plot-decomposition": "Draw the figures about what steering vectors are made of.",
     "plot-steering": "Draw the figures about steering vectors.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""

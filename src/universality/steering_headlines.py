@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from universality.decomposition_headlines import decomposition_metrics, part_metrics
 from universality.headlines import Metrics, numbers_of, table_rows
 from universality.io import table_paths
 
@@ -12,6 +13,8 @@ def all_steering_metrics(tables: Path) -> Metrics:
         effect_metrics(tables / "effects")
         | downstream_metrics(tables / "downstream")
         | transfer_metrics(tables / "transfer")
+        | decomposition_metrics(tables / "decomposition")
+        | part_metrics(tables / "parts")
     )
 
 

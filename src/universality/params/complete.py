@@ -15,6 +15,7 @@ from universality.params.cards import Cards
 from universality.params.conditions import MatchedGrid, MatchGrids, MatchProgress
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
+from universality.params.decomposition import DecomposedModel, Decomposition, SteeredParts
 from universality.params.feature_maps import FeatureMap, Maps
 from universality.params.glosses import GlossCorpus
 from universality.params.hub_saes import HubSaes, SaeHooks
@@ -102,6 +103,9 @@ class Params(Section):
     steering_models: dict[Id, SteeredModel]
     steering_downstream: dict[Id, Downstream]
     steered_pairs: dict[Id, SteeredPair]
+    decomposed_models: dict[Id, DecomposedModel]
+    decomposition: Decomposition
+    steered_parts: dict[Id, SteeredParts]
 
 
 def load_params(path: Path) -> Params:
@@ -240,6 +244,16 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         known = [f"sae_grids/{key}" for key in grids]
         known += [f"saes/{name}"] if name in with_saes else []
         yield f"steering_downstream.{name}.saes", downstream.saes, known
+    decomposed = {
+        f"decomposed_models.{name}": one for name, one in params.decomposed_models.items()
+    }
+    decomposed |= {f"steered_parts.{name}": one for name, one in params.steered_parts.items()}
+    for key, one in decomposed.items():
+        name = key.split(".")[1]
+        grids = [grid for grid, made in params.sae_grids.items() if made.model == name]
+        known = [f"sae_grids/{grid}" for grid in grids]
+        yield key, name, with_saes
+        yield f"{key}.folder", one.folder, [*known, f"saes/{name}"]
     for lm in (params.match_progress.a, params.match_progress.b):
         yield "match_progress", lm.trained, list(params.trained_models)
         yield "match_progress", lm.untrained, list(params.untrained_models)
