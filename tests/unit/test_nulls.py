@@ -52,7 +52,7 @@ def test_q_is_over_the_rows_that_were_tested():
     table = pd.DataFrame({"m": ["a", "b", "a", "b"], "p": [0.01, 0.02, 0.5, nan], "x_p_low": nan})
     over_all = with_q(table, "p", "x_p_low", "absent_p")
     assert over_all["q"].tolist() == pytest.approx([0.03, 0.03, 0.5, nan], nan_ok=True)
-    assert over_all["x_q_low"].isna().all()
+    assert np.isnan(over_all["x_q_low"]).all()
     assert "absent_q" not in over_all
     by = with_q(table, "p", by="m")["q"]
     assert by.tolist() == pytest.approx([0.02, 0.02, 0.5, nan], nan_ok=True)

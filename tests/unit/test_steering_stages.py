@@ -25,7 +25,11 @@ from universality.stages import (
     steer_effects,
     steer_transfer,
 )
-from universality.steering_headlines import all_steering_metrics
+from universality.steering_headlines import (
+    downstream_metrics,
+    effect_metrics,
+    transfer_metrics,
+)
 
 CONTRASTS = """
 one:
@@ -174,12 +178,17 @@ def test_changed_features_have_contexts_of_the_corpus(project):
 
 
 def test_headlines_and_figures_come_from_the_tables(project):
-    metrics = all_steering_metrics(project.root / "tables")
+    tables = project.root / "tables"
+    metrics = (
+        effect_metrics(tables / "effects")
+        | downstream_metrics(tables / "downstream")
+        | transfer_metrics(tables / "transfer")
+    )
     effect = metrics["effect_tiny_one_mean_layer_1_times_2"]
     assert {"effect", "effect_low", "effect_null", "effect_p", "perplexity_greedy"} <= set(effect)
     assert "relative_change_null" in metrics["downstream_tiny_one_layer_0_at_mlp_out_1"]
     assert metrics["matched_itself_one_layer_0"]["spearman_own"] > 0.9
-    tables, out = project.root / "tables", project.root / "figures"
+    out = project.root / "figures"
     plot_steering.command(
         tables / "effects", tables / "downstream", tables / "transfer", out,
         project.root / "params.yaml",

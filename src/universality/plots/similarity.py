@@ -70,7 +70,7 @@ def _mark(
         value, place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4, capsize=2, label=names[0]
     )
     axes.plot(row["null"], place, "|", color="black", ms=8, mew=1.5, label=names[1])
-    if np.isfinite(row.get(second, np.nan)):
+    if second in row and np.isfinite(row[second]):
         style = {"color": COLORS[1], "ls": "", "ms": 4, **(look or {})}
         axes.plot(row[second], place, label=names[2], **style)
 
