@@ -106,7 +106,7 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
 def demand(stage: Any) -> tuple[int, int]:
     """Return the threads and the memory in MB that DVC's `stage` uses: `meta` in dvc.yaml."""
     meta = stage.meta or {}
-    return meta.get("threads", 1) * schedule.THREADS, meta.get("mem_mb", 1000)
+    return meta.get("threads", 1) * schedule.THREADS, meta.get("mem_mb", 1500)
 
 
 def _output(out: Any) -> Output:
