@@ -33,7 +33,13 @@ from universality.steering.downstream_study import downstream_hooks, find_saes
 from universality.steering.effects import Writing
 from universality.steering.intervene import Addition
 from universality.steering.matched_changes import COLUMNS, Steered, matched_table
-from universality.steering.study import run_trials, steering_vectors, summary, trial_table
+from universality.steering.study import (
+    beyond,
+    run_trials,
+    steering_vectors,
+    summary,
+    trial_table,
+)
 from universality.steering.transfer import Map, Reading, fit_maps, together, transferred
 
 ROOT = Path(__file__).parents[2]
@@ -327,3 +333,12 @@ def test_matched_features_of_a_model_and_itself_change_together(bridge):
     found: Any = table.groupby("steered_b")["spearman"].mean()
     assert found["own"] == pytest.approx(1)
     assert found["mapped"] < 0
+
+
+def test_a_push_down_is_held_against_random_pushes_down():
+    """Where every random vector lowers the score by about 5, lowering it by 5 is nothing."""
+    draws = np.linspace(-6, -4, 19)
+    assert beyond(-5.0, draws, -2) == pytest.approx(0.55)
+    assert beyond(-7.0, draws, -2) == pytest.approx(0.05)
+    assert beyond(-7.0, draws, 2) == pytest.approx(1)
+    assert beyond(1.0, draws, 2) == pytest.approx(0.05)

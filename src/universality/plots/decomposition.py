@@ -111,6 +111,9 @@ def fidelity(table: pd.DataFrame) -> Figure:
             axes.axvline(1, color="black", lw=0.6, ls=":")
             n = int(rows["n_steering"].iloc[0])
             axes.set_title(f"layer {layer}: steering (n = {n} vectors with an effect)")
+            if n == 0:
+                says = "no vector steers more\nthan random ones do"
+                axes.text(0.5, 0.5, says, ha="center", va="center", transform=axes.transAxes)
             axes.set_xlim(-0.4, 1.6)
         axes.axvline(0, color="black", lw=0.5)
         axes.set_yticks(places, [METHODS[name] for name in names], fontsize=7)
@@ -270,7 +273,7 @@ def downstream(ablation: pd.DataFrame, patches: pd.DataFrame) -> Figure:
     figure, all_axes = panels(2, 2, (5.2, 0.17 * max(len(ablation), 12) + 1.4))
     labels, place = [], 0
     left, right = all_axes
-    for row in ablation.to_dict("records"):
+    for row in ablation[ablation["n_features"] > 0].to_dict("records"):
         _share(left, row, place, "95% over prompts")
         left.plot(
             row["share_null"], place, "|", color="black", ms=9, mew=1.5,
@@ -327,13 +330,13 @@ def lens(table: pd.DataFrame) -> Figure:
         axes.plot(part["layer"], part["direct"], label=vector, **look(index))
     null = [column(where(whole, layer=layer), "direct_null").mean() for layer in layers]
     axes.plot(
-        layers, null, color=NULL_COLOR, lw=3,
+        layers, null, color=NULL_COLOR, lw=3, marker="_", ms=12, mew=3,
         label="null: mean size, random vectors",
     )  # fmt: skip
     axes.axhline(0, color="black", lw=0.5)
     axes.set_xticks(layers)
     axes.set(
-        xlabel="layer (residual stream)", ylabel="cosine with the words' logit difference",
+        xlabel="layer", ylabel="cosine with the words' logit difference",
         title="Logit lens: what vectors say without the layers above",
     )  # fmt: skip
     legend_below(figure, all_axes, 3)

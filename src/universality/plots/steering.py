@@ -113,7 +113,8 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
     places = table.loc[:, ["steered_layer", "site"]].drop_duplicates()
     places = places.sort_values(["steered_layer", "site"], ascending=[True, False])
     contrasts = table["contrast"].unique()
-    figure, all_axes = panels(len(SPREAD) * len(places), len(places), (2.3, 2.0), sharey="row")
+    size = (max(2.3, 6.0 / len(places)), 2.0)  # wide enough for title and legend
+    figure, all_axes = panels(len(SPREAD) * len(places), len(places), size, sharey="row")
     for index, axes in enumerate(all_axes):
         measure, title = list(SPREAD.items())[index // len(places)]
         where = places.iloc[index % len(places)]
@@ -141,7 +142,7 @@ def spread(table: pd.DataFrame, model: str) -> Figure:
     legend_below(figure, all_axes, 4)
     first = table.iloc[0]
     figure.suptitle(
-        f"{model}: what multiplier {first['multiplier']:g} changes downstream "
+        f"{model}: what multiplier {first['multiplier']:g} changes downstream\n"
         f"({first['n_positions']} positions of {first['n_documents']} documents, "
         f"{first['n_random']} random vectors)",
         fontsize=9,

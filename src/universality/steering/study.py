@@ -185,8 +185,18 @@ def _effect(
         "effect": value, "effect_low": low, "effect_high": high,
         "effect_null": float(draws.mean()), "effect_null_low": null_low,
         "effect_null_high": null_high,
-        "effect_p": permutation_p(value if multiplier > 0 else -value, draws),
+        "effect_p": beyond(value, draws, multiplier),
     }  # fmt: skip
+
+
+def beyond(value: float, draws: np.ndarray, multiplier: float) -> float:
+    """Return the p of an effect as far in the direction of `multiplier`, among random vectors.
+
+    These, of which `-v` is as likely as `v`, have `draws` for either sign: any push may have an
+    effect of one sign, so a low value is held against low draws, not against high ones.
+    """
+    sign = np.sign(multiplier)
+    return permutation_p(sign * value, sign * draws)
 
 
 def _perplexity(

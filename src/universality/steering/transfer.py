@@ -24,7 +24,7 @@ from universality.similarity.stitching import AffineMap, explained, fit
 from universality.stats import document_weights, percentile_interval
 from universality.steering.contrasts import ContrastTokens
 from universality.steering.effects import Trial, measure
-from universality.steering.study import draw_means
+from universality.steering.study import beyond, draw_means
 from universality.steering.vectors import METHODS, pair_activations, random_like
 
 _BATCH_TOKENS = 2048
@@ -205,8 +205,7 @@ def transfer_summary(
             row[null] = float(draws.mean())
             row[f"{null}_low"], row[f"{null}_high"] = percentile_interval(draws)
             for kind in ("own", "mapped"):
-                far = permutation_p(row[kind] if multiplier > 0 else -row[kind], draws)
-                row[f"{kind}_p_{null}"] = far
+                row[f"{kind}_p_{null}"] = beyond(row[kind], draws, multiplier)
         row |= _recovered(change["mapped"], change["own"], weights, row["own_p_random"])
         found = vectors[name, layer]
         cosines = {kind: _cosines(found[kind], found["own"][0]) for kind in ("mapped", *NULLS)}
