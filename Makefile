@@ -42,7 +42,7 @@ figures: $(READY)
 	@$(BIN)/python workflow/figures.py
 
 push: $(READY)
-	@$(BIN)/dvc push `$(BIN)/python workflow/dag.py tables`
+	@$(BIN)/python workflow/quick_dvc.py push `$(BIN)/python workflow/dag.py tables`
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/sampling.py data/models/stories15m
