@@ -273,7 +273,7 @@ def downstream(ablation: pd.DataFrame, patches: pd.DataFrame) -> Figure:
     figure, all_axes = panels(2, 2, (5.2, 0.17 * max(len(ablation), 12) + 1.4))
     labels, place = [], 0
     left, right = all_axes
-    for row in ablation[ablation["n_features"] > 0].to_dict("records"):
+    for row in ablation.query("n_features > 0").to_dict("records"):
         _share(left, row, place, "95% over prompts")
         left.plot(
             row["share_null"], place, "|", color="black", ms=9, mew=1.5,
