@@ -60,4 +60,4 @@ lint: $(READY)
 	@$(BIN)/python workflow/dag.py check
 
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

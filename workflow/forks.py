@@ -12,9 +12,13 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from multiprocessing import connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 LOGS = Path(".dvc", "tmp", "stages")
 SHOWN = 40
@@ -36,6 +40,24 @@ def server() -> ForkServerContext | None:
     return context
 
 
+_ONE_READER = threading.Lock()
+
+
+def forked(context: ForkServerContext, call: Callable[..., None], *arguments: Any) -> int:
+    """Run `call(*arguments)` in a process of its own; returns its exit status.
+
+    Threads may do so at once. `multiprocessing` reads a status once, and whichever thread starts a
+    process next reads those of all that have ended: the one who waits for it then finds 255.
+    """
+    process = context.Process(target=call, args=arguments)
+    with _ONE_READER:
+        process.start()
+    connection.wait([process.sentinel])
+    with _ONE_READER:
+        process.join()
+    return process.exitcode or 0
+
+
 def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) -> int:
     """Run `words`, the console command of stage `name`, in `folder`; returns its exit status.
 
@@ -46,10 +68,7 @@ def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) 
     context = server()
     start = time.monotonic()
     if context:
-        process = context.Process(target=_call, args=(words, folder, environment, log))
-        process.start()
-        process.join()
-        status = process.exitcode or 0
+        status = forked(context, _call, words, folder, environment, log)
     else:
         with log.open("w", encoding="utf-8") as stream:
             status = subprocess.run(

@@ -10,6 +10,9 @@ from universality.params.models import SmallModel
 
 # As the command line does, before a library starts its threads: see `universality.cli`.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+# `make test` runs as many processes as there are cores; more threads would wait for each other.
+for library in ("OMP", "MKL", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 TEXTS = [
     "Once upon a time, there was a little cat named Tom. Tom liked to play in the sun.",
