@@ -27,12 +27,6 @@ if _neighbour.is_dir():
     os.environ.setdefault(MIRROR_VARIABLE, str(_neighbour))
 
 
-def _one_process(path: Path) -> FileLock:
-    """Return the lock under which one of the tests' processes makes `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_name(f"{path.name}.lock"))
-
-
 @pytest.fixture(scope="session")
 def artifact() -> Callable[[str], Path]:
     """Return a function from an artifact's id to its file; skips where only the hub has it."""
@@ -40,16 +34,15 @@ def artifact() -> Callable[[str], Path]:
     def get(name: str) -> Path:
         entry = load_section(SOURCES, Artifact, name)
         path = cache_directory() / "tests" / entry.sha256
-        with _one_process(path):
-            if path.exists() and sha256_of(path) == entry.sha256:
-                return path
-            try:
-                fetch(name, entry, path)
-            except InputError as error:
-                if all(isinstance(place, HubPlace) for place in entry.places):
-                    pytest.skip(str(error))
-                raise
+        if path.exists() and sha256_of(path) == entry.sha256:
             return path
+        try:
+            fetch(name, entry, path)
+        except InputError as error:
+            if all(isinstance(place, HubPlace) for place in entry.places):
+                pytest.skip(str(error))
+            raise
+        return path
 
     return get
 
@@ -91,7 +84,7 @@ def smollm2_dir(artifact: Callable[[str], Path]) -> Path:
     parts += [sha256_of(package / name) for name in sources]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     out = cache_directory() / "tests" / f"smollm2-{key}"
-    with _one_process(out):
+    with FileLock(out.parent / "smollm2.lock"):
         if not out.exists():
             for outdated in out.parent.glob("smollm2-*"):
                 shutil.rmtree(outdated, ignore_errors=True)
