@@ -1,3 +1,5 @@
+"""Stages forked from one process."""
+
 import multiprocessing
 import sys
 import time
@@ -8,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
-import forks
+import forks  # pyright: ignore[reportMissingImports]
 
 
 def ends_with(status: int) -> None:
