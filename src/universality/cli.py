@@ -68,6 +68,11 @@ STAGES = {
     "steer": "Steer a model once: both continuations and the features that changed.",
     "decompose-vectors": "Decompose steering vectors into SAE features, and steer with them.",
     "steer-parts": "Steer with parts of vectors: which carries the effect, which the price.",
+    "wordnet-words": "Write WordNet's words in their forms, and the names of its synsets.",
+    "concept-graph": "Give WordNet's concepts the single tokens of a model that name them.",
+    "concept-vectors": "Test the geometry of hierarchical concepts in the unembedding.",
+    "concept-layers": "Test it in the activations of single tokens, and against SAE features.",
+    "compare-concepts": "Compare the geometry of concepts in two models.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
     "plot-models": "Draw the figures about the language models.",
@@ -85,6 +90,7 @@ STAGES = {
     "plot-maps": "Draw maps and clusters of features, and words on circles.",
     "plot-decomposition": "Draw the figures about what steering vectors are made of.",
     "plot-steering": "Draw the figures about steering vectors.",
+    "plot-hierarchy": "Draw the figures about hierarchical concepts.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
 

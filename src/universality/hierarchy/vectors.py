@@ -123,7 +123,7 @@ def _by_moments(moments: Moments, mean: np.ndarray, estimator: Estimator) -> np.
     n, d = moments.n, len(mean)
     gram = moments.products - n * np.outer(mean, mean)
     intensity, level = shrinkage(
-        gram, n, d, moments.squares - n * (mean @ mean), moments.centred_fourth(mean)
+        gram, n, d, float(moments.squares - n * (mean @ mean)), moments.centred_fourth(mean)
     )
     if estimator == "lda_unshrunk" or intensity == 0:
         values, vectors = _not_zero(gram)
@@ -138,7 +138,7 @@ def _by_rows(centred: np.ndarray, mean: np.ndarray, estimator: Estimator) -> np.
     n, d = centred.shape
     gram = centred @ centred.T
     lengths = np.diag(gram)
-    intensity, level = shrinkage(gram, n, d, lengths.sum(), lengths @ lengths)
+    intensity, level = shrinkage(gram, n, d, float(lengths.sum()), float(lengths @ lengths))
     if estimator == "lda_unshrunk" or intensity == 0:
         values, vectors = _not_zero(gram)
         return centred.T @ (vectors @ ((vectors.T @ (centred @ mean)) / values**2))

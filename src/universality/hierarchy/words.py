@@ -1,6 +1,6 @@
 """Words as single tokens, under any tokenizer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _BEFORE = "the"
@@ -37,17 +37,21 @@ def single_tokens(tokenizer: Any, words: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def tokens_of(tokenizer: Any, words: Iterable[str], nouns: bool) -> dict[str, list[int]]:
-    """Return word -> its tokens, with a small and a capital letter and, of `nouns`, the plural.
+def word_forms(words: Iterable[str], nouns: bool) -> dict[str, list[str]]:
+    """Return word -> it with a small and a capital letter and, of `nouns`, its plural.
 
     Words in lower case; those of several words, which no token can be, are left out. Park et al.
     2024's variants.
     """
     single = sorted({word for word in words if " " not in word})
     plural = plurals(single) if nouns else {}
-    variants = {word: forms(word, plural.get(word)) for word in single}
-    token = single_tokens(tokenizer, sorted({form for some in variants.values() for form in some}))
+    return {word: forms(word, plural.get(word)) for word in single}
+
+
+def tokens_of(tokenizer: Any, words: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
+    """Return word -> the tokens of its forms `words`, ascending, if any."""
+    token = single_tokens(tokenizer, sorted({form for some in words.values() for form in some}))
     return {
         word: sorted({token[form] for form in some if form in token})
-        for word, some in variants.items()
+        for word, some in words.items()
     }

@@ -1,0 +1,134 @@
+"""Categories as the corners of a simplex (Park et al. 2024, theorem 12 and figures 2 to 4).
+
+Any k vectors are the corners of some simplex, and vectors with independent errors of one size those
+of a regular one: what random parts of the same parent give stands beside every number.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from universality.hierarchy.claims import unit
+from universality.hierarchy.vectors import Estimator, concept_vector, concept_vectors
+from universality.stats import jackknife_interval
+
+
+@dataclass(frozen=True)
+class Corners:
+    """The categories of a parent: rows of representations, no row in two of them."""
+
+    parent: np.ndarray
+    categories: list[np.ndarray]
+
+
+def corners(parent: np.ndarray, categories: Sequence[np.ndarray]) -> Corners:
+    """Leave out tokens of several categories; ValueError if a category has fewer than 3 left."""
+    token, count = np.unique(np.concatenate(categories), return_counts=True)
+    several = token[count > 1]
+    left = [np.setdiff1d(some, several, assume_unique=True) for some in categories]
+    if min(map(len, left)) < 3:
+        raise ValueError("a category has fewer than 3 tokens that are in no other")
+    return Corners(parent, left)
+
+
+def random_corners(real: Corners, rng: np.random.Generator) -> Corners:
+    """Return random parts of the real parent of the same sizes, no token in two."""
+    sizes = [len(some) for some in real.categories]
+    mixed = rng.permutation(real.parent)[: sum(sizes)]
+    return Corners(real.parent, np.split(mixed, np.cumsum(sizes)[:-1]))
+
+
+def span_of(vectors: np.ndarray) -> np.ndarray:
+    """Return orthonormal rows `(k - 1, d)` that span the differences of `vectors` `(k, d)`.
+
+    By principal components of the corners, the widest first.
+    """
+    _, lengths, directions = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    return directions[: len(vectors) - 1][lengths[: len(vectors) - 1] > 1e-9 * lengths[0]]
+
+
+def shape(rows: np.ndarray, found: Corners, estimator: Estimator) -> dict[str, float]:
+    """Return how regular the simplex is, and how the parent's vector lies to it.
+
+    `edge_variation`: standard deviation over mean of the lengths of its edges. `angle`: mean cosine
+    of two corners seen from the middle, -1 / (k - 1) if regular, and `angle_spread` their standard
+    deviation. `parent_in_span`: length of the parent's unit vector's part in the span, 0 if
+    orthogonal. `corner_cosine`: mean cosine of two corners' vectors, and `parent_cosine`: of a
+    corner minus the parent with the parent.
+    """
+    vectors = concept_vectors(rows, found.categories, estimator)
+    parent = concept_vector(rows[found.parent], estimator)
+    pairs = np.array(list(combinations(range(len(vectors)), 2)))
+    edges = np.linalg.norm(vectors[pairs[:, 0]] - vectors[pairs[:, 1]], axis=1)
+    middle = unit(vectors - vectors.mean(axis=0))
+    angles = (middle @ middle.T)[tuple(pairs.T)]
+    whole = unit(vectors)
+    up = parent / np.linalg.norm(parent)
+    return {
+        "edge_variation": float(edges.std() / edges.mean()),
+        "angle": float(angles.mean()),
+        "angle_spread": float(angles.std()),
+        "parent_in_span": float(np.linalg.norm(span_of(vectors) @ up)),
+        "corner_cosine": float((whole @ whole.T)[tuple(pairs.T)].mean()),
+        "parent_cosine": float((unit(vectors - parent) @ up).mean()),
+    }
+
+
+def nearest_corner(
+    rows: np.ndarray, found: Corners, estimator: Estimator, share: float, rng: np.random.Generator
+) -> float:
+    """Return how often a held-out token is nearest to its own corner, mean over categories.
+
+    Corners come from `share` of each category's tokens; nearness is within their span. By chance it
+    is 1 / k.
+    """
+    train, test = [], []
+    for some in found.categories:
+        mixed = rng.permutation(some)
+        n_train = min(len(some) - 1, max(2, round(share * len(some))))
+        train.append(mixed[:n_train])
+        test.append(mixed[n_train:])
+    vectors = concept_vectors(rows, train, estimator)
+    span = span_of(vectors)
+    places = vectors @ span.T
+    right = []
+    for k, some in enumerate(test):
+        away = np.linalg.norm((rows[some] @ span.T)[:, None] - places, axis=2)
+        right.append(np.mean(away.argmin(axis=1) == k))
+    return float(np.mean(right))
+
+
+def statistics(
+    rows: np.ndarray, found: Corners, estimator: Estimator, share: float, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return `shape` and `nearest_corner`."""
+    return shape(rows, found, estimator) | {
+        "nearest_corner": nearest_corner(rows, found, estimator, share, rng)
+    }
+
+
+def with_interval(
+    measured: Callable[[Corners], dict[str, float]],
+    found: Corners,
+    n_groups: int,
+    rng: np.random.Generator,
+) -> dict[str, tuple[float, float, float]]:
+    """Return value, low and high of what is `measured`, jackknifed over groups of tokens."""
+    value = measured(found)
+    group = [rng.permutation(len(some)) % n_groups for some in found.categories]
+    inside = rng.permutation(len(found.parent)) % n_groups
+    without = [
+        measured(
+            Corners(
+                found.parent[inside != number],
+                [some[own != number] for some, own in zip(found.categories, group, strict=True)],
+            )
+        )
+        for number in range(n_groups)
+    ]
+    return {
+        name: (one, *jackknife_interval(one, np.array([left[name] for left in without])))
+        for name, one in value.items()
+    }

@@ -1,0 +1,51 @@
+"""`universality concept-vectors`: hierarchical concepts in a model's unembedding."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.base import load_section
+from universality.params.hierarchy import ConceptGraph, Hierarchy
+
+
+def command(
+    key: Annotated[str, typer.Argument(help="key of `concept_graphs`")],
+    graph: Annotated[Path, typer.Option(help="tables of `concept-graph`")],
+    model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
+    corpus: Annotated[Path, typer.Option(help="corpus directory, for prompts")],
+    max_tokens: Annotated[int, typer.Option(help="longest document in tokens, BOS included")],
+    out: Annotated[Path, typer.Option(help="directory for the tables")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Test existence, orthogonality, simplices and interventions, each beside its controls."""
+    wanted = load_section(params, ConceptGraph, "concept_graphs", key)
+    settings = load_section(params, Hierarchy, "hierarchy")
+
+    from universality.corpora import load_tokenizer
+    from universality.hierarchy.files import read_concepts
+    from universality.hierarchy.unembedding_study import (
+        claim_tables,
+        intervention_table,
+        polytope_tables,
+        read_prompts,
+    )
+    from universality.hierarchy.vectors import whitening
+    from universality.io import atomic_directory, write_table
+    from universality.unembedding import read_unembedding
+
+    concepts = read_concepts(graph)
+    unembedding = read_unembedding(model)
+    tables = claim_tables(key, unembedding, concepts, wanted, settings)
+    white = whitening(unembedding, settings.ablations[0].causal)
+    tokenizer, _ = load_tokenizer(model)
+    pieces = [tokenizer.decode([token]).strip() for token in range(len(unembedding))]
+    tables |= polytope_tables(key, white(unembedding), pieces, concepts, wanted, settings)
+    if wanted.interventions:
+        prompts, documents = read_prompts(model, corpus, max_tokens, unembedding, settings)
+        tables["interventions"] = intervention_table(
+            key, white, prompts, documents, concepts, wanted, settings
+        )
+    with atomic_directory(out) as folder:
+        for name, table in tables.items():
+            write_table(folder / f"{name}.parquet", table)

@@ -1,0 +1,40 @@
+"""`universality wordnet-words`: the words of WordNet in their forms, and names of its synsets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.base import load_section
+from universality.params.hierarchy import WordnetWords
+
+
+def command(
+    key: Annotated[str, typer.Argument(help="part of speech: key of `wordnet`")],
+    artifacts: Annotated[Path, typer.Option(help="folder of the fetched artifacts")],
+    out: Annotated[Path, typer.Option(help="directory for the tables")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Write every word with its forms, and every synset's name."""
+    section = load_section(params, WordnetWords, "wordnet", key)
+
+    import pandas as pd
+
+    from universality.hierarchy.graph import synset_names
+    from universality.hierarchy.words import word_forms
+    from universality.io import atomic_directory, write_table
+    from universality.sources.wordnet import read_senses, read_synsets
+
+    synsets = list(read_synsets(artifacts / section.data))
+    names = synset_names(synsets, read_senses(artifacts / section.index), section.letter)
+    words = {word.lower() for synset in synsets for word in synset.words}
+    forms = word_forms(words, nouns=section.letter == "n")
+    with atomic_directory(out) as folder:
+        write_table(
+            folder / "synsets.parquet",
+            pd.DataFrame({"offset": list(names), "synset": list(names.values())}),
+        )
+        write_table(
+            folder / "words.parquet",
+            pd.DataFrame({"word": list(forms), "forms": list(forms.values())}),
+        )
