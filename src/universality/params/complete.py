@@ -43,6 +43,7 @@ from universality.params.similarity import Audit, ComparedPair, Similarity
 from universality.params.steering import Downstream, SteeredModel, SteeredPair, Steering
 from universality.params.token_error import SaeErrors
 from universality.params.toy import Toy
+from universality.saes.grid import layer as layer_of
 from universality.saes.training.architectures import sae_id
 
 
@@ -182,7 +183,7 @@ def _impossible_maps(params: Params) -> Iterator[str]:
             yield f"feature_maps.{key} is not as in pairs, whose partners it looks at again"
         for model, layer in ((wanted.a, wanted.layer_a), (wanted.b, wanted.layer_b)):
             hooks = params.sae_models[model].hooks if model in params.sae_models else []
-            layers = sorted(int(hook.split(".")[1]) for hook in hooks)
+            layers = sorted(layer_of(hook) for hook in hooks)
             if hooks and layer not in layers:
                 known = _listed(layers)
                 yield f"feature_maps.{key} names layer {layer} of {model}; there is: {known}"

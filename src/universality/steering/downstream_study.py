@@ -17,6 +17,8 @@ from universality.params.steering import Downstream, Steering
 from universality.progress import progress
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
+from universality.saes.grid import layer as layer_of
+from universality.saes.grid import site
 from universality.saes.pages.dashboard import positions
 from universality.steering.contexts import all_contexts
 from universality.steering.contrasts import ContrastTokens
@@ -38,11 +40,6 @@ def find_saes(folder: Path, seed: int, prefix: str = "") -> dict[str, Path]:
     if not found:
         raise InputError(f"{folder}: no SAE named {prefix}l..._seed{seed}")
     return found
-
-
-def layer_of(hook: str) -> int:
-    """Return the block of a hook."""
-    return int(hook.split(".")[1])
 
 
 def downstream_hooks(saes: Mapping[str, Any], steered_at: str) -> list[str]:
@@ -103,7 +100,7 @@ def study(
             where = {
                 "contrast": name, "steered_layer": layer_of(hook),
                 "multiplier": section.multiplier, "hook": place,
-                "site": place.split(".", 2)[2].removeprefix("hook_"), "layer": layer_of(place),
+                "site": site(place).removeprefix("hook_"), "layer": layer_of(place),
             }  # fmt: skip
             changes = found[place]
             row = spread_row(
