@@ -176,6 +176,23 @@ class Downstream(SteeredSaes):
     context: Annotated[int, Field(ge=1, description="tokens shown on either side")]
 
 
+class SteeredMap(SteeredSaes):
+    """Maps of positions in the features of SAEs, as they are and with a vector added."""
+
+    seen: Annotated[
+        list[str], Field(min_length=1, description="hooks of SAEs whose features are mapped")
+    ]
+    n_random: Annotated[int, Field(ge=2, description="random vectors of equal length")]
+    n_near: Annotated[int, Field(ge=1, description="nearest positions, of which some are kept")]
+
+    @model_validator(mode="after")
+    def _near(self) -> "SteeredMap":
+        n = self.n_documents * (self.n_tokens - self.n_prompt + 1)
+        if self.n_near >= n:
+            raise ValueError(f"n_near is {self.n_near}, expected below the number of positions {n}")
+        return self
+
+
 class MatchedChanges(SteeredText):
     """Whether matched features of two LMs change together when both are steered alike."""
 

@@ -49,6 +49,16 @@ def downstream_hooks(saes: Mapping[str, Any], steered_at: str) -> list[str]:
     return sorted(found, key=lambda hook: (layer_of(hook), hook))
 
 
+def place_columns(
+    contrast: str, steered_at: str, multiplier: float, place: str
+) -> dict[str, str | int | float]:
+    """Return the columns that say what was added where, and where it was looked at."""
+    return {
+        "contrast": contrast, "steered_layer": layer_of(steered_at), "multiplier": multiplier,
+        "hook": place, "site": site(place).removeprefix("hook_"), "layer": layer_of(place),
+    }  # fmt: skip
+
+
 def fixed_text(corpus: Path, model: Path, n_documents: int, n_tokens: int) -> np.ndarray:
     """Return the first validation documents that are long enough, cut: `(n, n_tokens)`."""
     documents, texts = read_corpus(corpus, "validation")
@@ -97,11 +107,7 @@ def study(
             for place, x in activation.items():
                 found[place].append(change(text, place, before[place], x))
         for place in after:
-            where = {
-                "contrast": name, "steered_layer": layer_of(hook),
-                "multiplier": section.multiplier, "hook": place,
-                "site": site(place).removeprefix("hook_"), "layer": layer_of(place),
-            }  # fmt: skip
+            where = place_columns(name, hook, section.multiplier, place)
             changes = found[place]
             row = spread_row(
                 changes[0], changes[1:], zero[place], section.n_top, shared.n_bootstrap, rng
