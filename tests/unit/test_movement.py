@@ -89,6 +89,16 @@ def test_few_neighbours_kept_is_as_much_as_far_moved():
     assert row["kept_umap_p"] == 1 / 4
     assert (row["kept_umap_null_low"], row["kept_umap_null_high"]) == (0.6, 0.8)
     assert row["kept_umap_low"] == pytest.approx(0.405)
+    nothing = judged({"common": np.full(3, np.nan)}, [{"common": 0.1}])
+    assert np.isnan([nothing["common"], nothing["common_low"]]).all()
+
+
+def test_resamples_of_one_document_say_nothing(places):
+    alone = np.array([[6.0, 0, 0, 0, 0, 0]])
+    found = travel(ground(places, "cosine", 3), places + 1, np.vstack([ONCE, alone]))
+    assert np.isnan(found["moved"]).tolist() == [False, True]
+    row = judged({"moved": found["moved"][[0, 0, 1]]}, [{"moved": 1.0, "kept": 1.0}])
+    assert row["moved_low"] == row["moved_high"] == row["moved"]
 
 
 def test_new_rows_come_to_lie_among_those_they_are_like(rng):

@@ -86,7 +86,7 @@ def travel(before: Ground, after: np.ndarray, weights: np.ndarray) -> dict[str, 
     moved: mean length of the displacement over the mean distance between positions of different
     documents as they are. kept: mean share of a position's nearest others that are its nearest
     still, among the others as they are. `weights` are `(m, n_documents)`, as are `document_weights`
-    or all 1; the numbers `(m,)`.
+    or all 1; the numbers `(m,)`, moved NaN where one document has all the weight.
     """
     n_positions, d = before.places.shape[1:]
     length = np.linalg.norm(_difference(before.places, after), axis=-1).sum(axis=1)
@@ -94,7 +94,8 @@ def travel(before: Ground, after: np.ndarray, weights: np.ndarray) -> dict[str, 
     same = shared(before.nearest, _nearest(*rows, before.metric, before.nearest.shape[1]))
     n = weights.sum(axis=1) * n_positions
     pairs = np.square(n) - np.square(weights * n_positions).sum(axis=1)
-    mean_distance = ((weights @ before.apart) * weights).sum(axis=1) / pairs
+    with np.errstate(invalid="ignore"):
+        mean_distance = ((weights @ before.apart) * weights).sum(axis=1) / pairs
     return {
         "moved": weights @ length / n / mean_distance,
         "kept": weights @ same.reshape(-1, n_positions).sum(axis=1) / n,
@@ -125,10 +126,6 @@ def _difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return after.astype(np.float64) - before
 
 
-LESS = ("kept_features", "kept_pca", "kept_umap")
-"""Measures that are low where a vector does much; the others are high."""
-
-
 def judged(
     own: Mapping[str, np.ndarray], random: Sequence[Mapping[str, float]]
 ) -> dict[str, float]:
@@ -137,15 +134,17 @@ def judged(
     `own` are measure -> its value, and then those of resampled documents. With the 95% interval
     (`_low`, `_high`), of random vectors the mean (`_null`), least and greatest (`_null_low`,
     `_null_high`), and the share of them that does as much (`_p`): keeps as few neighbours, or is
-    as large.
+    as large. Resamples that say nothing, NaN, are left out.
     """
     row: dict[str, float] = {}
     for name, values in own.items():
         value, null = float(values[0]), np.array([one[name] for one in random])
         row[name] = value
-        row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(values[1:])
+        drawn = values[1:][~np.isnan(values[1:])]
+        ends = percentile_interval(drawn) if len(drawn) else (np.nan, np.nan)
+        row[f"{name}_low"], row[f"{name}_high"] = ends
         row[f"{name}_null"] = float(null.mean())
         row[f"{name}_null_low"], row[f"{name}_null_high"] = float(null.min()), float(null.max())
-        sign = -1 if name in LESS else 1
+        sign = -1 if name.startswith("kept") else 1  # low where a vector does much
         row[f"{name}_p"] = permutation_p(sign * value, sign * null)
     return row
