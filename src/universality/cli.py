@@ -64,6 +64,7 @@ STAGES = {
     "feature-maps": "Map and cluster the features of a pair; test words for circles.",
     "steer-effects": "Steer a model with vectors of contrasts: effect and price.",
     "steer-downstream": "Find which SAE features a steering vector changes, layer by layer.",
+    "steer-maps": "Map the positions of a text in SAE features before and after steering.",
     "steer-transfer": "Steer a model with a vector of another.",
     "steer": "Steer a model once: both continuations and the features that changed.",
     "decompose-vectors": "Decompose steering vectors into SAE features, and steer with them.",

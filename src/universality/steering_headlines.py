@@ -12,6 +12,7 @@ def all_steering_metrics(tables: Path) -> Metrics:
     return (
         effect_metrics(tables / "effects")
         | downstream_metrics(tables / "downstream")
+        | map_metrics(tables / "maps")
         | transfer_metrics(tables / "transfer")
         | decomposition_metrics(tables / "decomposition")
         | part_metrics(tables / "parts")
@@ -38,11 +39,21 @@ def effect_metrics(directory: Path) -> Metrics:
 
 def downstream_metrics(directory: Path) -> Metrics:
     """Return how far every vector changes every later hook."""
+    return _by_place("downstream", directory, "*/spread.parquet")
+
+
+def map_metrics(directory: Path) -> Metrics:
+    """Return how far every vector moves positions, in features and on maps of them."""
+    return _by_place("map", directory, "*/summary.parquet")
+
+
+def _by_place(what: str, directory: Path, pattern: str) -> Metrics:
+    """Return the rows of tables, each by its contrast, where it was added and where looked at."""
     metrics: Metrics = {}
-    for path in table_paths(directory, "*/spread.parquet"):
+    for path in table_paths(directory, pattern):
         for row in table_rows(path, finite=False):
             where = f"{path.parent.name}_{row['contrast']}_layer_{row['steered_layer']}"
-            key = f"downstream_{where}_at_{row['site'].replace('.', '_')}_{row['layer']}"
+            key = f"{what}_{where}_at_{row['site'].replace('.', '_')}_{row['layer']}"
             metrics[key] = numbers_of(row)
     return metrics
 

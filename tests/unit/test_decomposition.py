@@ -33,7 +33,7 @@ from universality.steering.lens import direct_effect, top_tokens
 from universality.steering.misreading import lost_table, overlap, top_features, zero_table
 from universality.steering.part_study import most_raised, pareto, patch_summary
 from universality.steering.parts import ablation, ablation_table, part_table, part_vectors, patched
-from universality.steering.tables import column, groups, where
+from universality.tables import column, groups, where
 
 HOOK, LATER = "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"
 TASK = Task(

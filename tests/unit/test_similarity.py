@@ -150,18 +150,6 @@ def test_bad_samples_are_errors(rng):
         linear.link(linear.basis(rng.random((5, 2))), linear.basis(rng.random((6, 2))))
     with pytest.raises(ValueError, match="needs 4"):
         cka.unbiased_linear_cka(rng.random((3, 2)), rng.random((3, 2)))
-    with pytest.raises(ValueError, match="no samples"):
-        linear.link_of_chunks([])
-
-
-@pytest.mark.parametrize("name", LINEAR)
-def test_chunks_give_the_same(rng, name):
-    x, y = related(rng, n=1000)
-    x, y = (x + 30).astype(np.float32), (y - 20).astype(np.float32)
-    chunks = [(x[i : i + 170], y[i : i + 170]) for i in range(0, 1000, 170)]
-    assert LINEAR[name](linear.link_of_chunks(chunks)) == pytest.approx(
-        LINEAR[name](linked(x, y)), abs=1e-9
-    )
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -23,11 +23,13 @@ from universality.stages import (
     steer,
     steer_downstream,
     steer_effects,
+    steer_maps,
     steer_transfer,
 )
 from universality.steering_headlines import (
     downstream_metrics,
     effect_metrics,
+    map_metrics,
     transfer_metrics,
 )
 
@@ -65,6 +67,27 @@ steering_downstream:
     n_context_documents: 5
     n_contexts: 2
     context: 3
+maps:
+  {max_rows: 96, n_neighbors: 5, min_dist: 0.05, cluster_components: 3, cluster_min_dist: 0.1,
+   n_epochs: 30, min_cluster_size: 3, n_top: 3, n_components: 8, graph_neighbours: 2,
+   graph_false: 0.01, n_graphs: 2, n_shapes: 3, shape_positions: 100, epsilon: 0.1, n_angles: 6,
+   n_planes: 2, min_positions: 3, batch_tokens: 256, n_null: 3, n_permutations: 99, n_groups: 5,
+   seed: 0}
+steered_maps:
+  tiny:
+    contrasts: [one]
+    layers: [0]
+    site: hook_resid_post
+    multiplier: 20
+    saes: saes/tiny
+    prefix: ""
+    sae_seed: 0
+    seen: [blocks.1.hook_mlp_out]
+    n_random: 2
+    n_documents: 4
+    n_tokens: 12
+    n_prompt: 4
+    n_near: 3
 steered_pairs:
   itself:
     a: tiny
@@ -144,6 +167,10 @@ def _run(project: SimpleNamespace, out: Path) -> None:
         "tiny", project.model, project.data / "saes" / "tiny", project.corpus, 64, contrasts,
         out / "downstream" / "tiny", params,
     )  # fmt: skip
+    steer_maps.command(
+        "tiny", project.model, project.data / "saes" / "tiny", project.corpus, contrasts,
+        out / "maps" / "tiny", params,
+    )  # fmt: skip
     steer_transfer.command(
         "itself", project.data / "models", project.data / "saes", project.root / "matching",
         project.corpus, 64, contrasts, out / "transfer" / "itself", params,
@@ -152,7 +179,7 @@ def _run(project: SimpleNamespace, out: Path) -> None:
 
 def test_tables_are_the_same_bytes_every_time(project):
     tables = sorted((project.root / "tables").rglob("*.parquet"))
-    assert len(tables) == 5 + 3 + 4
+    assert len(tables) == 5 + 3 + 3 + 4
     for path in tables:
         again = project.root / "again" / path.relative_to(project.root / "tables")
         assert path.read_bytes() == again.read_bytes(), path.name
@@ -182,19 +209,24 @@ def test_headlines_and_figures_come_from_the_tables(project):
     metrics = (
         effect_metrics(tables / "effects")
         | downstream_metrics(tables / "downstream")
+        | map_metrics(tables / "maps")
         | transfer_metrics(tables / "transfer")
     )
     effect = metrics["effect_tiny_one_mean_layer_1_times_2"]
     assert {"effect", "effect_low", "effect_null", "effect_p", "perplexity_greedy"} <= set(effect)
     assert "relative_change_null" in metrics["downstream_tiny_one_layer_0_at_mlp_out_1"]
+    moved = metrics["map_tiny_one_layer_0_at_mlp_out_1"]
+    assert moved["moved_features"] > 0
+    assert {"kept_umap_low", "kept_umap_null", "kept_umap_unmoved", "common_p"} <= set(moved)
     assert metrics["matched_itself_one_layer_0"]["spearman_own"] > 0.9
     out = project.root / "figures"
     plot_steering.command(
-        tables / "effects", tables / "downstream", tables / "transfer", out,
+        tables / "effects", tables / "downstream", tables / "maps", tables / "transfer", out,
         project.root / "params.yaml",
     )  # fmt: skip
     assert {path.name for path in out.glob("*.png")} == {
-        "doses_tiny.png", "prices_tiny.png", "downstream_tiny.png", "transfer.png",
+        "doses_tiny.png", "prices_tiny.png", "downstream_tiny.png", "maps_tiny.png",
+        "transfer.png",
         "matched_changes.png",
     }  # fmt: skip
 

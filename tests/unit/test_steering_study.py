@@ -66,7 +66,10 @@ def test_the_contrasts_of_the_repository_are_valid_and_profiles_name_them():
     assert {"love_hate", "happy_sad", "she_he", "cat_dog", "parent_child"} <= set(contrasts)
     for path in (ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")):
         params = load_params(path)
-        groups = [params.steering_models, params.steering_downstream, params.steered_pairs]
+        groups = [
+            params.steering_models, params.steering_downstream, params.steered_maps,
+            params.steered_pairs,
+        ]  # fmt: skip
         for group in groups:
             for one in group.values():
                 found = choose(contrasts, one.contrasts)

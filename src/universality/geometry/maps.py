@@ -5,7 +5,9 @@ without the number beside it.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +25,52 @@ def umap_map(
 ) -> np.ndarray:
     """Return the UMAP embedding `(n, n_components)` of the rows of `x` `(n, d)` by cosine.
 
-    One thread, so that a seed gives the same map each time (McInnes et al. 2018). Neighbours are
-    found here, exactly, since UMAP would compile its own search for longer than the rest takes.
+    One thread, so that a seed gives the same map each time (McInnes et al. 2018).
     """
+    mapper = _fitted(x, n_neighbors, min_dist, seed, n_components, n_epochs)
+    return np.asarray(mapper.embedding_, dtype=np.float32)
+
+
+def umap_onto(
+    x: np.ndarray,
+    others: Sequence[np.ndarray],
+    n_neighbors: int,
+    min_dist: float,
+    seed: int,
+    n_epochs: int | None = None,
+) -> list[np.ndarray]:
+    """Return the embedding `(n, 2)` of `x` as `umap_map` does, and each of `others` on that map.
+
+    New rows begin between their nearest rows of `x` and then settle, at random like these. So `x`
+    itself, put on its own map, does not come to lie where it was: given among `others` it shows
+    how far a map moves what has not moved.
+    """
+    mapper = _fitted(x, n_neighbors, min_dist, seed, 2, n_epochs)
+    mapper._input_hash = None  # by which UMAP would know `x` again, and not place it anew
+    return [
+        np.asarray(found, dtype=np.float32)
+        for found in (mapper.embedding_, *(mapper.transform(other) for other in others))
+    ]
+
+
+@dataclass(frozen=True)
+class _Exact:
+    """Exact neighbours, asked for as UMAP asks its own index, which takes longer to compile."""
+
+    search: Any
+    _angular_trees = True
+
+    def query(self, x: np.ndarray, k: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return index and distance of the `k` nearest rows; `epsilon` is of inexact searches."""
+        # A copy: the fitted rows themselves would be 0 from themselves, others only nearly 0.
+        distance, index = self.search.kneighbors(x.copy(), k)
+        return index, distance
+
+
+def _fitted(
+    x: np.ndarray, n_neighbors: int, min_dist: float, seed: int, n_components: int,
+    n_epochs: int | None,
+) -> Any:  # fmt: skip
     from sklearn.neighbors import NearestNeighbors
 
     n_neighbors = min(n_neighbors, len(x) - 1)
@@ -33,15 +78,16 @@ def umap_map(
     distance, index = search.kneighbors(x)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Tensorflow not", category=ImportWarning)
-        # Nothing is mapped later, which is all that the missing index is for.
+        # It need not be one: `_Exact` answers what UMAP asks.
         warnings.filterwarnings("ignore", message=".*not an NNDescent object", category=UserWarning)
         from umap import UMAP
 
         mapper = UMAP(
             n_neighbors=n_neighbors, min_dist=min_dist, metric="cosine", n_components=n_components,
-            n_epochs=n_epochs, precomputed_knn=(index, distance), random_state=seed, n_jobs=1,
+            n_epochs=n_epochs, precomputed_knn=(index, distance, _Exact(search)),
+            random_state=seed, transform_seed=seed, n_jobs=1,
         )  # fmt: skip
-        return np.asarray(mapper.fit_transform(x), dtype=np.float32)
+        return mapper.fit(x)
 
 
 def of_cosines(cosine: np.ndarray) -> np.ndarray:

@@ -40,9 +40,10 @@ from universality.params.saes import (
     SaeTraining,
 )
 from universality.params.similarity import Audit, ComparedPair, Similarity
-from universality.params.steering import Downstream, SteeredModel, SteeredPair, Steering
+from universality.params.steering import Downstream, SteeredMap, SteeredModel, SteeredPair, Steering
 from universality.params.token_error import SaeErrors
 from universality.params.toy import Toy
+from universality.saes.grid import layer as layer_of
 from universality.saes.training.architectures import sae_id
 
 
@@ -102,6 +103,7 @@ class Params(Section):
     steering: Steering
     steering_models: dict[Id, SteeredModel]
     steering_downstream: dict[Id, Downstream]
+    steered_maps: dict[Id, SteeredMap]
     steered_pairs: dict[Id, SteeredPair]
     decomposed_models: dict[Id, DecomposedModel]
     decomposition: Decomposition
@@ -182,7 +184,7 @@ def _impossible_maps(params: Params) -> Iterator[str]:
             yield f"feature_maps.{key} is not as in pairs, whose partners it looks at again"
         for model, layer in ((wanted.a, wanted.layer_a), (wanted.b, wanted.layer_b)):
             hooks = params.sae_models[model].hooks if model in params.sae_models else []
-            layers = sorted(int(hook.split(".")[1]) for hook in hooks)
+            layers = sorted(layer_of(hook) for hook in hooks)
             if hooks and layer not in layers:
                 known = _listed(layers)
                 yield f"feature_maps.{key} names layer {layer} of {model}; there is: {known}"
@@ -237,13 +239,18 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         yield f"compared_pairs.{name}", compared.control, with_saes
     for model in (params.svcca_audit.a, params.svcca_audit.b):
         yield "svcca_audit", model, with_saes
-    for name in [*params.steering_models, *params.steering_downstream]:
-        yield "steering_models and steering_downstream", name, models
-    for name, downstream in params.steering_downstream.items():
-        grids = [key for key, grid in params.sae_grids.items() if grid.model == name]
-        known = [f"sae_grids/{key}" for key in grids]
+    for name in [*params.steering_models, *params.steering_downstream, *params.steered_maps]:
+        yield "steering_models, steering_downstream and steered_maps", name, models
+    with_vectors = {
+        f"{part}.{name}": (name, one.saes)
+        for part in ("steering_downstream", "steered_maps")
+        for name, one in getattr(params, part).items()
+    }
+    for key, (name, saes) in with_vectors.items():
+        grids = [grid for grid, made in params.sae_grids.items() if made.model == name]
+        known = [f"sae_grids/{grid}" for grid in grids]
         known += [f"saes/{name}"] if name in with_saes else []
-        yield f"steering_downstream.{name}.saes", downstream.saes, known
+        yield f"{key}.saes", saes, known
     decomposed = {
         f"decomposed_models.{name}": one for name, one in params.decomposed_models.items()
     }

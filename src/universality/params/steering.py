@@ -1,6 +1,6 @@
 """Parameters of the study of steering vectors, and the contrasts they are made of."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, RootModel, model_validator
 
@@ -50,6 +50,41 @@ class Contrasts(RootModel[dict[Id, Contrast]]):
     """data/contrasts.yaml."""
 
 
+class SteeredSite(Section):
+    """Where vectors of which contrasts are added."""
+
+    contrasts: Annotated[list[Id], Field(min_length=1, description="keys of data/contrasts.yaml")]
+    site: Annotated[
+        str, Field(pattern=r"^[a-z_.]+$", description="hook of a layer, as hook_resid_post")
+    ]
+
+    def hook(self, layer: int) -> str:
+        """Return the hook of a layer."""
+        return f"blocks.{layer}.{self.site}"
+
+
+class SteeredLayers(SteeredSite):
+    """Vectors that are added in one layer at a time."""
+
+    layers: Annotated[
+        list[Annotated[int, Field(ge=0)]], Field(min_length=1, description="one at a time")
+    ]
+
+
+class SteeredText(Section):
+    """Text that is read with and without an addition."""
+
+    n_documents: Annotated[int, Field(ge=2, description="validation documents, from the first")]
+    n_tokens: Annotated[int, Field(ge=3, description="of each, BOS included; shorter ones are out")]
+    n_prompt: Annotated[int, Field(ge=2, description="of these, before the vector is added")]
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.n_prompt >= self.n_tokens:
+            raise ValueError(f"n_prompt is {self.n_prompt}, expected below n_tokens")
+        return self
+
+
 class Written(Section):
     """Continuations, whose perplexity under the model as it is shows the price of an effect."""
 
@@ -61,16 +96,9 @@ class Written(Section):
     n_random: Annotated[int, Field(ge=1, description="random vectors beside each")]
 
 
-class SteeredModel(Section):
+class SteeredModel(SteeredLayers):
     """A model that is steered: where, with what, how much."""
 
-    contrasts: Annotated[list[Id], Field(min_length=1, description="keys of data/contrasts.yaml")]
-    layers: Annotated[
-        list[Annotated[int, Field(ge=0)]], Field(min_length=1, description="one at a time")
-    ]
-    site: Annotated[
-        str, Field(pattern=r"^[a-z_.]+$", description="hook of the layer, as hook_resid_post")
-    ]
     multipliers: Annotated[list[Multiplier], Field(min_length=1, description="none of them 0")]
     n_prompts: Annotated[int, Field(ge=2, description="prompts of a contrast, from the first")]
     n_random: Annotated[
@@ -96,10 +124,6 @@ class SteeredModel(Section):
                 raise ValueError(f"writing.{name} is more than {name}, {most}")
         return self
 
-    def hook(self, layer: int) -> str:
-        """Return the hook of a layer."""
-        return f"blocks.{layer}.{self.site}"
-
 
 class Steering(Section):
     """What all studies of steering share."""
@@ -119,16 +143,9 @@ class Steering(Section):
     seed: Annotated[int, Field(ge=0, description="of random vectors, samples and the bootstrap")]
 
 
-class Downstream(Section):
-    """What a vector changes after the layer where it is added, as SAE features see it."""
+class SteeredSaes(SteeredLayers, SteeredText):
+    """What a vector changes after the layer where it is added is read by SAEs."""
 
-    contrasts: Annotated[list[Id], Field(min_length=1, description="keys of data/contrasts.yaml")]
-    layers: Annotated[
-        list[Annotated[int, Field(ge=0)]], Field(min_length=1, description="one at a time")
-    ]
-    site: Annotated[
-        str, Field(pattern=r"^[a-z_.]+$", description="hook of the layer, as hook_resid_post")
-    ]
     multiplier: Annotated[float, Field(gt=0, le=100, description="of every vector")]
     saes: Annotated[
         str,
@@ -145,10 +162,12 @@ class Downstream(Section):
     centred: Annotated[
         bool, Field(description="whether the SAEs read activations without their mean")
     ] = False
+
+
+class Downstream(SteeredSaes):
+    """What a vector changes after the layer where it is added, as SAE features see it."""
+
     n_random: Annotated[int, Field(ge=1, description="random vectors of equal length")]
-    n_documents: Annotated[int, Field(ge=2, description="validation documents, from the first")]
-    n_tokens: Annotated[int, Field(ge=3, description="of each, BOS included; shorter ones are out")]
-    n_prompt: Annotated[int, Field(ge=2, description="of these, before the vector is added")]
     n_top: Annotated[int, Field(ge=1, description="features that change most, of every SAE")]
     n_context_documents: Annotated[
         int, Field(ge=1, description="training documents that contexts are looked for in")
@@ -156,44 +175,38 @@ class Downstream(Section):
     n_contexts: Annotated[int, Field(ge=1, description="of a feature, one per document")]
     context: Annotated[int, Field(ge=1, description="tokens shown on either side")]
 
+
+class SteeredMap(SteeredSaes):
+    """Maps of positions in the features of SAEs, as they are and with a vector added."""
+
+    seen: Annotated[
+        list[str], Field(min_length=1, description="hooks of SAEs whose features are mapped")
+    ]
+    n_random: Annotated[int, Field(ge=2, description="random vectors of equal length")]
+    n_near: Annotated[int, Field(ge=1, description="nearest positions, of which some are kept")]
+
     @model_validator(mode="after")
-    def _room(self) -> "Downstream":
-        if self.n_prompt >= self.n_tokens:
-            raise ValueError(f"n_prompt is {self.n_prompt}, expected below n_tokens")
+    def _near(self) -> "SteeredMap":
+        n = self.n_documents * (self.n_tokens - self.n_prompt + 1)
+        if self.n_near >= n:
+            raise ValueError(f"n_near is {self.n_near}, expected below the number of positions {n}")
         return self
 
-    def hook(self, layer: int) -> str:
-        """Return the hook of a layer."""
-        return f"blocks.{layer}.{self.site}"
 
-
-class MatchedChanges(Section):
+class MatchedChanges(SteeredText):
     """Whether matched features of two LMs change together when both are steered alike."""
 
     multiplier: Annotated[float, Field(gt=0, le=100, description="of both vectors")]
-    n_documents: Annotated[int, Field(ge=2, description="validation documents, from the first")]
-    n_tokens: Annotated[int, Field(ge=3, description="of each, BOS included; shorter ones are out")]
-    n_prompt: Annotated[int, Field(ge=2, description="of these, before the vector is added")]
     n_random: Annotated[int, Field(ge=1, description="random vectors of B, as control")]
     n_permutations: Annotated[int, Field(ge=19, description="of partners, as null")]
 
-    @model_validator(mode="after")
-    def _room(self) -> "MatchedChanges":
-        if self.n_prompt >= self.n_tokens:
-            raise ValueError(f"n_prompt is {self.n_prompt}, expected below n_tokens")
-        return self
 
-
-class SteeredPair(Pair):
+class SteeredPair(Pair, SteeredSite):
     """A pair of `pairs`: vectors made in A, mapped into B, steer B."""
 
-    contrasts: Annotated[list[Id], Field(min_length=1, description="keys of data/contrasts.yaml")]
     layers: Annotated[
         list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]],
         Field(min_length=1, description="of A, and of B where its vectors go"),
-    ]
-    site: Annotated[
-        str, Field(pattern=r"^[a-z_.]+$", description="hook of the layers, as hook_resid_post")
     ]
     multipliers: Annotated[list[Multiplier], Field(min_length=1, description="none of them 0")]
     n_prompts: Annotated[int, Field(ge=2, description="prompts of a contrast, from the first")]
@@ -224,10 +237,6 @@ class SteeredPair(Pair):
     def pair(self) -> Pair:
         """The pair as `pairs` has it."""
         return Pair(a=self.a, b=self.b, a_seed=self.a_seed, b_seed=self.b_seed)
-
-    def hook(self, layer: int) -> str:
-        """Return the hook of a layer."""
-        return f"blocks.{layer}.{self.site}"
 
     def hooks(self, side: int) -> dict[int, str]:
         """Return layer -> hook, of A (0) or of B (1)."""

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from universality.plots.style import COLORS, MARKERS, NULL_COLOR, legend_below, look, panels
-from universality.steering.tables import column, groups, means, where
+from universality.tables import column, groups, means, where
 
 METHODS = {
     "encode": "encode(v)",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from universality.plots.matching import FILTERS, PAIRINGS
 from universality.plots.style import COLORS, HEAT_MAP, MARKERS, legend_below, panels
+from universality.tables import where
 
 NAMES = {
     "cca": "CCA (mean)",
@@ -43,14 +44,6 @@ DECODERS_KEY = ("partners", "null: partners exchanged", "random features, as man
 _HOLLOW = {"marker": MARKERS[2], "mfc": "none"}
 
 
-def _rows(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
-    """Return the rows whose columns have the values `wanted`."""
-    kept = np.ones(len(table), dtype=bool)
-    for column, value in wanted.items():
-        kept &= (table[column] == value).to_numpy(dtype=bool)
-    return table.loc[kept]
-
-
 def _mark(
     axes: Axes,
     place: float,
@@ -81,7 +74,7 @@ def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
     image = None
     for index, axes in enumerate(all_axes):
         space, measure = list(SPACES)[index // len(IN_MAPS)], IN_MAPS[index % len(IN_MAPS)]
-        part = _rows(table, space=space, measure=measure)
+        part = where(table, space=space, measure=measure)
         values, nulls, q = (
             part.pivot(index="layer_a", columns="layer_b", values=column)
             for column in ("value", "null", "q")
@@ -100,7 +93,7 @@ def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
         axes.set(xlabel="layer of B", ylabel="layer of A")
     if image is not None:
         figure.colorbar(image, ax=all_axes, shrink=0.6, aspect=30)
-    of_cca = {space: _rows(table, space=space, measure="cca") for space in SPACES}
+    of_cca = {space: where(table, space=space, measure="cca") for space in SPACES}
     shares = "; ".join(
         f"{SPACES[space]} {part['kept_a'].min():.0%} and {part['kept_b'].min():.0%}"
         for space, part in of_cca.items()
@@ -119,9 +112,9 @@ def measures(pairs: Pairs) -> Figure:
     figure, all_axes = panels(len(pairs) * len(SPACES), len(SPACES), (4.8, 3.4), sharex=True)
     for index, axes in enumerate(all_axes):
         pair, space = list(pairs)[index // len(SPACES)], list(SPACES)[index % len(SPACES)]
-        table = _rows(pairs[pair], space=space)
+        table = where(pairs[pair], space=space)
         for place, measure in enumerate(NAMES):
-            part = _rows(table, measure=measure)
+            part = where(table, measure=measure)
             best = part.loc[part["value"].idxmax()]
             _mark(axes, place, best, MEASURES_KEY, "random_lm", {"marker": MARKERS[2]})
             note = " (n < 5 d)" if best["few"] else ""
@@ -155,9 +148,9 @@ def decoders(pairs: Pairs) -> Figure:
     )
     for index, axes in enumerate(all_axes):
         pair, measure = list(pairs)[index // len(columns)], columns[index % len(columns)]
-        table = _rows(pairs[pair], best=True, measure=measure)
+        table = where(pairs[pair], best=True, measure=measure)
         for place, name in enumerate(shown):
-            for row in _rows(table, pairing=name).to_dict("records"):
+            for row in where(table, pairing=name).to_dict("records"):
                 _mark(axes, place, row, DECODERS_KEY, "random", _HOLLOW)
                 axes.text(1.03, place, f"{int(row['n'])}", fontsize=5.5, va="center")
         axes.set_yticks(range(len(shown)), list(shown.values()), fontsize=6.5)
@@ -247,7 +240,7 @@ def audit(random: pd.DataFrame, variants: pd.DataFrame, published: Mapping[str, 
     left.legend(fontsize=7)
     rows = []
     for measure, shown in (("svcca_k1_as_published", "k = 1"), ("svcca", "99%")):
-        for row in _rows(variants, measure=measure).to_dict("records"):
+        for row in where(variants, measure=measure).to_dict("records"):
             hook = "own layer" if row["hook"] == "own" else "layer before"
             kept = "concept tokens only" if row["filter"] == "concept_tokens" else "no token filter"
             rows.append((f"ours, {shown}: {hook}, {kept}, n = {int(row['n'])}", row))

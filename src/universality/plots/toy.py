@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from universality.plots.style import COLORS, HATCHES, MARKERS, NULL_COLOR, legend_below, look
+from universality.tables import where
 
 RECOVERY = {
     "recovered": "true features found\n(share)",
@@ -40,17 +41,17 @@ def against_l0(summary: pd.DataFrame, measures: Mapping[str, str], title: str) -
     `summary` has one row per condition, kind, family, sparsity, width and measure. A row of panels
     per measure, a column per condition; nulls are those at the references.
     """
-    summary = _where(summary, expansion=_expansion(summary))
+    summary = where(summary, expansion=_expansion(summary))
     figure, panels = _grid(summary, measures)
     for (measure, condition), axes in panels.items():
-        here = _where(summary, condition=condition)
+        here = where(summary, condition=condition)
         for kind, (label, line) in _NULLS.items():
-            null = _where(here, kind=kind, measure=measure, reference=True)["mean"].to_numpy()
+            null = where(here, kind=kind, measure=measure, reference=True)["mean"].to_numpy()
             if len(null):
                 axes.axhline(float(null.mean()), color=NULL_COLOR, ls=line, lw=1, label=label)
         for index, (family, rows) in enumerate(_families(here)):
-            l0, true = (_where(rows, measure=name)["mean"].to_numpy() for name in ("l0", "l0_true"))
-            _line(axes, l0 / true, _where(rows, measure=measure), index, family)
+            l0, true = (where(rows, measure=name)["mean"].to_numpy() for name in ("l0", "l0_true"))
+            _line(axes, l0 / true, where(rows, measure=measure), index, family)
         axes.axvline(1, color=NULL_COLOR, lw=0.7, ls=(0, (1, 3)))
         axes.set_xscale("log")
         axes.set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
@@ -62,7 +63,7 @@ def against_width(summary: pd.DataFrame, measures: Mapping[str, str], title: str
     """Draw `measures` against the number of latents, at each family's reference sparsity."""
     swept = {name for name, rows in _families(summary) if len(set(rows["expansion"])) > 1}
     sparsity = {
-        name: _first(_where(rows, reference=True), "sparsity") for name, rows in _families(summary)
+        name: _first(where(rows, reference=True), "sparsity") for name, rows in _families(summary)
     }
     wanted = [
         family == "none" or (family in swept and sparsity[family] == value)
@@ -72,12 +73,12 @@ def against_width(summary: pd.DataFrame, measures: Mapping[str, str], title: str
     figure, panels = _grid(summary, measures)
     ticks = sorted(set(summary["width"]))
     for (measure, condition), axes in panels.items():
-        here = _where(summary, condition=condition, measure=measure)
+        here = where(summary, condition=condition, measure=measure)
         for kind, (label, line) in _NULLS.items():
-            null = _where(here, kind=kind)
+            null = where(here, kind=kind)
             at = sorted(set(null["width"]))
             if at:
-                mean = [_where(null, width=width)["mean"].to_numpy().mean() for width in at]
+                mean = [where(null, width=width)["mean"].to_numpy().mean() for width in at]
                 axes.plot(at, mean, color=NULL_COLOR, ls=line, lw=1, label=label)
         for index, (family, rows) in enumerate(_families(here)):
             name = f"{family} {sparsity[family]:g}"
@@ -93,13 +94,13 @@ def pair_outcomes(summary: pd.DataFrame) -> Figure:
 
     Of `summary` (see `against_l0`) the reference width; `samples` is the null.
     """
-    summary = _where(summary, expansion=_expansion(summary))
+    summary = where(summary, expansion=_expansion(summary))
     summary = summary.query("kind in ['trained', 'samples']")
     conditions = list(dict.fromkeys(summary["condition"]))
     figure = Figure(figsize=(2.5 * len(conditions) + 1, 3.7))
     grid = figure.subplots(1, len(conditions), sharey=True, squeeze=False)[0]
     for axes, condition in zip(grid, conditions, strict=True):
-        here = _where(summary, condition=condition)
+        here = where(summary, condition=condition)
         bars = [rows for _, rows in here.groupby(["family", "sparsity"], sort=False)]
         names = [
             "null: samples" if family == "none" else f"{family} {_first(rows, 'sparsity'):g}"
@@ -108,7 +109,7 @@ def pair_outcomes(summary: pd.DataFrame) -> Figure:
         ]
         bottom = np.zeros(len(bars))
         for measure, (label, color, hatch) in OUTCOMES.items():
-            share = [_first(_where(rows, measure=measure), "mean") for rows in bars]
+            share = [_first(where(rows, measure=measure), "mean") for rows in bars]
             axes.barh(
                 range(len(bars)), share, left=bottom, label=label, height=0.8, color=color,
                 edgecolor="black", lw=0.5, hatch=hatch,
@@ -136,7 +137,7 @@ def agreements(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(2.3 * len(conditions) + 0.6, 3.1))
     grid = figure.subplots(1, len(conditions), sharey=True, squeeze=False)[0]
     for axes, condition in zip(grid, conditions, strict=True):
-        for index, (family, rows) in enumerate(_families(_where(table, condition=condition))):
+        for index, (family, rows) in enumerate(_families(where(table, condition=condition))):
             marker: dict[str, Any] = {"ls": "none", "marker": MARKERS[index]}
             axes.plot(
                 rows["shared"], rows["true_if_shared"], **marker, color=COLORS[index], mfc="none",
@@ -215,21 +216,13 @@ def _line(axes: Axes, x: np.ndarray, rows: pd.DataFrame, index: int, label: str)
 
 def _families(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the rows of trained SAEs by family, in the table's order."""
-    trained = _where(table, kind="trained") if "kind" in table else table
+    trained = where(table, kind="trained") if "kind" in table else table
     return [(str(family), rows) for family, rows in trained.groupby("family", sort=False)]
-
-
-def _where(table: pd.DataFrame, **equal: Any) -> pd.DataFrame:
-    """Return the rows whose columns have these values."""
-    chosen = np.ones(len(table), dtype=bool)
-    for column, value in equal.items():
-        chosen &= table[column].to_numpy() == value
-    return pd.DataFrame(table.loc[chosen])
 
 
 def _expansion(summary: pd.DataFrame) -> float:
     """Return the reference width."""
-    return _first(_where(summary, kind="trained", reference=True), "expansion")
+    return _first(where(summary, kind="trained", reference=True), "expansion")
 
 
 def _first(table: pd.DataFrame, column: str) -> float:

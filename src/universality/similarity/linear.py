@@ -9,7 +9,7 @@ and so does every permutation of the rows of one of them.
 Raghu et al. 2017 (SVCCA), Morcos et al. 2018 (PWCCA), Kornblith et al. 2019 (CKA and the rest).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,8 +19,6 @@ import scipy.linalg
 
 _RANK = 1e-10
 """Singular values below this share of the largest are rounding error of constant directions."""
-_RANK_OF_GRAM = 1e-6
-"""The same where they come from a Gram matrix, which squares them."""
 _WELL_CONDITIONED = 1e3
 """Largest ratio of singular values for which the Gram matrix, which squares it, is used."""
 
@@ -75,14 +73,9 @@ def _by_gram(x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     n, d = x.shape
     if n <= d:
         return None
-    s, v = _of_gram(x.T @ x)
+    square, v = np.linalg.eigh(x.T @ x)
+    s, v = np.sqrt(np.maximum(square[::-1], 0)), v[:, ::-1]
     return (s, v) if s[-1] * _WELL_CONDITIONED > s[0] > 0 else None
-
-
-def _of_gram(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the singular values, descending, and right vectors of x from x'x `(d, d)`."""
-    square, v = np.linalg.eigh(gram)
-    return np.sqrt(np.maximum(square[::-1], 0)), v[:, ::-1]
 
 
 @dataclass(frozen=True)
@@ -116,46 +109,8 @@ def compare(x: np.ndarray, y: np.ndarray) -> Link:
     one, other = _by_gram(x), _by_gram(y)
     if one is None or other is None:
         return link(basis(x), basis(y))
-    return _of_products(one, x.T @ y, other)
-
-
-def _of_products(
-    one: tuple[np.ndarray, np.ndarray], between: np.ndarray, other: tuple[np.ndarray, np.ndarray]
-) -> Link:
-    """Return the link from x'y `(d1, d2)` and the singular values and right vectors of each."""
     (s1, v1), (s2, v2) = one, other
-    return Link(s1, (v1 / s1).T @ between @ (v2 / s2), s2, v1)
-
-
-def link_of_chunks(chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Link:
-    """Compare two representations that are too long for memory, from chunks of rows of both.
-
-    The chunks are gone through once, so that small directions lose digits: half of them are right
-    for directions of 1e-4 of the largest singular value, and those below 1e-6 are dropped.
-    """
-    sums: list[np.ndarray] = []
-    n, origin = 0, None
-    for x, y in chunks:
-        both = np.hstack([x, y]).astype(np.float64)
-        if not np.isfinite(both).all():
-            raise ValueError("the samples hold NaN or infinity")
-        # Products about the first mean: about 0 they would cancel where means are large.
-        origin = both.mean(axis=0) if origin is None else origin
-        d1, both, n = x.shape[1], both - origin, n + len(both)
-        new = [both.sum(0), both.T @ both]
-        sums = [old + more for old, more in zip(sums, new, strict=True)] if sums else new
-    if not sums:
-        raise ValueError("there are no samples")
-    mean = sums[0] / n
-    gram = sums[1] - n * np.outer(mean, mean)
-    sides = []
-    for part in (gram[:d1, :d1], gram[d1:, d1:]):
-        s, v = _of_gram(part)
-        kept = s > _RANK_OF_GRAM * s[0]
-        if not kept.any():
-            raise ValueError("no column of the samples varies")
-        sides.append((s[kept], v[:, kept]))
-    return _of_products(sides[0], gram[:d1, d1:], sides[1])
+    return Link(s1, (v1 / s1).T @ (x.T @ y) @ (v2 / s2), s2, v1)
 
 
 def _singular_values(matrix: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from universality.params.decomposition import DecomposedModel, Decomposition
 from universality.params.steering import Contrast, Steering
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
+from universality.saes.grid import layer as layer_of
 from universality.stats import document_weights, percentile_interval
 from universality.steering.causal import kept_tables, share_of
 from universality.steering.contrasts import contrast_tokens
@@ -37,8 +38,8 @@ from universality.steering.decomposition import (
 from universality.steering.effects import Task
 from universality.steering.lens import direct_effect, top_tokens
 from universality.steering.misreading import lost_table, zero_table
-from universality.steering.tables import column, groups, where
 from universality.steering.vectors import METHODS, last_activations
+from universality.tables import column, groups, where
 from universality.unembedding import read_unembedding, written_rows
 
 WORKS = 0.05
@@ -139,7 +140,7 @@ def decomposition_tables(
         )
         tables["zero"]["typical_length"] = float(np.linalg.norm(x, axis=1).mean())
         for name, table in tables.items():
-            table.insert(0, "layer", int(hook.split(".")[1]))
+            table.insert(0, "layer", layer_of(hook))
             found.setdefault(name, []).append(table)
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
     rng = generator(steering.seed, "decomposition", key, "summary")
@@ -236,7 +237,7 @@ def lens_table(
                 written = written_rows(vector[None], steered.model, hook)[0]
                 words = steered.tasks[case.name].words
                 rows.append(
-                    {"layer": int(hook.split(".")[1]), "vector": case.name, "what": what}
+                    {"layer": layer_of(hook), "vector": case.name, "what": what}
                     | {"feature": feature, "coefficient": coefficient}
                     | direct_effect(written, unembedding, words, settings.n_random, rng)
                     | top_tokens(written, unembedding, pieces, _SHOWN_TOKENS)

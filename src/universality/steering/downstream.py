@@ -161,8 +161,7 @@ def spread_row(
         row[f"{name}_null"] = float(null.mean())
         if name in ("relative_change", "changed"):
             row[f"{name}_p"] = permutation_p(row[name], null)
-    most = _top(np.abs(own.mean), n_top)
-    of_difference = _top(own.difference, n_top)
+    of_difference = top_features(own.difference, n_top)
     # Random vectors change as much, but not the same features everywhere.
     highest = np.array([np.sort(np.abs(one.mean))[-n_top:].mean() for one in (own, *random)])
     row |= {
@@ -170,14 +169,11 @@ def spread_row(
         "top_change_p": permutation_p(highest[0], highest[1:]),
         "error": own.error,
         "error_null": float(np.mean([one.error for one in random])),
-        "difference_overlap": len(np.intersect1d(most, of_difference)) / n_top,
+        "difference_overlap": _n_shared(own, n_top) / n_top,
         "difference_overlap_null": float(
-            np.mean([
-                len(np.intersect1d(_top(np.abs(one.mean), n_top), _top(one.difference, n_top)))
-                for one in random
-            ])
+            np.mean([_n_shared(one, n_top) for one in random])
         ) / n_top,
-        "zero_overlap": len(np.intersect1d(of_difference, _top(zero, n_top))) / n_top,
+        "zero_overlap": len(np.intersect1d(of_difference, top_features(zero, n_top))) / n_top,
         "n_documents": len(own.length), "n_positions": len(own.length) * n_positions,
         "n_random": len(random),
     }  # fmt: skip
@@ -194,8 +190,14 @@ def _parts(one: Change) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def _top(values: np.ndarray, n: int) -> np.ndarray:
-    """Return the `n` largest of `values` that are above 0, the largest first."""
+def _n_shared(one: Change, n_top: int) -> int:
+    """Return how many of the most changed features are among the strongest of the difference."""
+    most = top_features(np.abs(one.mean), n_top)
+    return len(np.intersect1d(most, top_features(one.difference, n_top)))
+
+
+def top_features(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the features of the `n` largest of `values` that are above 0, the largest first."""
     ranked = np.argsort(-values, kind="stable")[:n]
     return ranked[values[ranked] > 0]
 
@@ -210,7 +212,7 @@ def changed_features(own: Change, random: Sequence[Change], n_top: int) -> pd.Da
     """
     mean = own.mean
     null = np.abs(np.stack([one.mean for one in random]))
-    chosen = _top(np.abs(mean), n_top)
+    chosen = top_features(np.abs(mean), n_top)
     before, after = own.before[..., chosen], own.after[..., chosen]
     density = [(values > 0).mean((0, 1)) for values in (before, after)]
     how = np.where(mean[chosen] > 0, "grows", "shrinks")

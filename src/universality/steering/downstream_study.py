@@ -17,6 +17,8 @@ from universality.params.steering import Downstream, Steering
 from universality.progress import progress
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
+from universality.saes.grid import layer as layer_of
+from universality.saes.grid import site
 from universality.saes.pages.dashboard import positions
 from universality.steering.contexts import all_contexts
 from universality.steering.contrasts import ContrastTokens
@@ -40,16 +42,21 @@ def find_saes(folder: Path, seed: int, prefix: str = "") -> dict[str, Path]:
     return found
 
 
-def layer_of(hook: str) -> int:
-    """Return the block of a hook."""
-    return int(hook.split(".")[1])
-
-
 def downstream_hooks(saes: Mapping[str, Any], steered_at: str) -> list[str]:
     """Return those hooks of `saes` that an addition at `steered_at` can change, in order."""
     layer = layer_of(steered_at)
     found = [hook for hook in saes if hook == steered_at or layer_of(hook) > layer]
     return sorted(found, key=lambda hook: (layer_of(hook), hook))
+
+
+def place_columns(
+    contrast: str, steered_at: str, multiplier: float, place: str
+) -> dict[str, str | int | float]:
+    """Return the columns that say what was added where, and where it was looked at."""
+    return {
+        "contrast": contrast, "steered_layer": layer_of(steered_at), "multiplier": multiplier,
+        "hook": place, "site": site(place).removeprefix("hook_"), "layer": layer_of(place),
+    }  # fmt: skip
 
 
 def fixed_text(corpus: Path, model: Path, n_documents: int, n_tokens: int) -> np.ndarray:
@@ -100,11 +107,7 @@ def study(
             for place, x in activation.items():
                 found[place].append(change(text, place, before[place], x))
         for place in after:
-            where = {
-                "contrast": name, "steered_layer": layer_of(hook),
-                "multiplier": section.multiplier, "hook": place,
-                "site": place.split(".", 2)[2].removeprefix("hook_"), "layer": layer_of(place),
-            }  # fmt: skip
+            where = place_columns(name, hook, section.multiplier, place)
             changes = found[place]
             row = spread_row(
                 changes[0], changes[1:], zero[place], section.n_top, shared.n_bootstrap, rng

@@ -11,13 +11,8 @@ import numpy as np
 import pandas as pd
 
 from universality.steering.decomposition import Case, Dictionary, contributions, decompose
+from universality.steering.downstream import top_features
 from universality.steering.vectors import random_like
-
-
-def top_features(code: np.ndarray, n: int) -> np.ndarray:
-    """Return the `n` features of the largest positive coefficients, fewer if fewer are positive."""
-    order = np.argsort(-code, kind="stable")[:n]
-    return order[code[order] > 0]
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

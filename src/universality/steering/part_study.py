@@ -17,6 +17,7 @@ from universality.params.decomposition import Decomposition, SteeredParts
 from universality.params.steering import Steering
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
+from universality.saes.grid import layer as layer_of
 from universality.stats import document_weights, percentile_interval
 from universality.steering.causal import share_of
 from universality.steering.contrasts import stop_tokens, word_ids
@@ -25,14 +26,9 @@ from universality.steering.decomposition_study import Steered
 from universality.steering.effects import Writing
 from universality.steering.intervene import Addition
 from universality.steering.parts import ablation_table, part_table, part_vectors, patched
-from universality.steering.tables import column, groups, means, where
 from universality.steering.vectors import random_like
+from universality.tables import column, groups, means, where
 from universality.unembedding import read_unembedding, written_rows
-
-
-def layer_of(hook: str) -> int:
-    """Return the block that a hook is in."""
-    return int(hook.split(".")[1])
 
 
 @dataclass(frozen=True)

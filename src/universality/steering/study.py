@@ -12,7 +12,7 @@ from universality.randomness import generator
 from universality.stats import document_weights, percentile_interval
 from universality.steering.contrasts import ContrastTokens, until_stop
 from universality.steering.effects import MODES, Measured, Trial, Writing, measure
-from universality.steering.vectors import METHODS, pair_activations, random_like
+from universality.steering.vectors import METHODS, cosine, pair_activations, random_like
 
 RANDOM, PAIR = "random", "pair"
 """Kinds of vectors beside those of `METHODS`: the null, and the first pair alone."""
@@ -53,15 +53,11 @@ def steering_vectors(
                 {
                     "contrast": name, "layer": layer, "hook": hook, "n_pairs": len(positive),
                     "norm": np.linalg.norm(own), "residual_norm": lengths.mean(),
-                    **{f"cosine_{kind}": _cosine(own, other) for kind, other in kinds.items()},
+                    **{f"cosine_{kind}": cosine(own, other) for kind, other in kinds.items()},
                     "pairs_cosine": cosines.mean() if len(cosines) else np.nan,
                 }
             )  # fmt: skip
     return vectors, pd.DataFrame(rows)
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
 def trial_table(vectors: Vectors, section: SteeredModel, shared: Steering) -> pd.DataFrame:

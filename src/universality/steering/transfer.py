@@ -25,7 +25,7 @@ from universality.stats import document_weights, percentile_interval
 from universality.steering.contrasts import ContrastTokens
 from universality.steering.effects import Trial, measure
 from universality.steering.study import beyond, draw_means
-from universality.steering.vectors import METHODS, pair_activations, random_like
+from universality.steering.vectors import METHODS, cosine, pair_activations, random_like
 
 _BATCH_TOKENS = 2048
 _LEVEL = 0.05
@@ -208,7 +208,7 @@ def transfer_summary(
                 row[f"{kind}_p_{null}"] = beyond(row[kind], draws, multiplier)
         row |= _recovered(change["mapped"], change["own"], weights, row["own_p_random"])
         found = vectors[name, layer]
-        cosines = {kind: _cosines(found[kind], found["own"][0]) for kind in ("mapped", *NULLS)}
+        cosines = {kind: cosine(found[kind], found["own"][0]) for kind in ("mapped", *NULLS)}
         row["cosine"] = float(cosines["mapped"][0])
         row |= {f"cosine_{null}": float(np.abs(cosines[null]).mean()) for null in NULLS}
         rows.append(row | {"r2": about[layer].r2, "fit_r2": about[layer].fit_r2})
@@ -223,10 +223,6 @@ def _recovered(
         ratio = (weights @ mapped) / (weights @ own)
         values = (float(mapped.mean() / own.mean()), *percentile_interval(ratio))
     return dict(zip(("recovered", "recovered_low", "recovered_high"), values, strict=True))
-
-
-def _cosines(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    return rows @ vector / (np.linalg.norm(rows, axis=1) * np.linalg.norm(vector))
 
 
 def together(

@@ -8,8 +8,9 @@ import pandas as pd
 from universality.models import load_bridge
 from universality.params.steering import Contrast, SteeredPair, Steering
 from universality.randomness import generator
+from universality.saes.grid import layer as layer_of
 from universality.steering.contrasts import contrast_tokens
-from universality.steering.downstream_study import fixed_text, layer_of, load_saes
+from universality.steering.downstream_study import fixed_text, load_saes
 from universality.steering.matched_changes import Steered, matched_table
 from universality.steering.transfer import (
     contrast_vectors,

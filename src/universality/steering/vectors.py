@@ -58,6 +58,12 @@ def principal_direction(positive: np.ndarray, negative: np.ndarray) -> np.ndarra
 METHODS = {"mean": difference_of_means, "pca": principal_direction}
 
 
+def cosine(x: np.ndarray, vector: np.ndarray) -> Any:
+    """Return the cosine of `x` `(d,)`, or of each of its rows `(n, d)`, with `vector` `(d,)`."""
+    length = np.linalg.norm(x, axis=None if x.ndim == 1 else 1)
+    return x @ vector / (length * np.linalg.norm(vector))
+
+
 def random_like(vector: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Return `n` vectors of random direction, as long as `vector` `(d,)`: `(n, d)`."""
     drawn = rng.standard_normal((n, len(vector)))
