@@ -125,8 +125,9 @@ def existence(
         mixed = rng.permutation(some)
         n_train = min(len(some) - 1, round(train_share * len(some)))
         train, test = mixed[:n_train], mixed[n_train:]
-        outside = rng.choice(others, size=len(test) + len(some))
-        outside = outside[~np.isin(outside, some)][: max(1, len(test))]
+        outside = rng.choice(others, size=2 * len(test) + 20)
+        place = np.searchsorted(some, outside)
+        outside = outside[some[np.minimum(place, len(some) - 1)] != outside][: len(test)]
         vector = concept_vector(rows[train], estimator)
         for number, drawn in enumerate((train, test, outside)):
             found[number, k] = projections(rows[drawn], vector).mean()
@@ -143,6 +144,13 @@ def to_grandparent(vectors: np.ndarray, chains: np.ndarray) -> np.ndarray:
     """Return cos(l_child - l_parent, l_parent - l_grandparent), `(n_chains,)`: theorem 8c."""
     child, parent, above = chains.T
     return cosines(vectors[child] - vectors[parent], vectors[parent] - vectors[above])
+
+
+def without(tokens: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return those of `tokens`, ascending, that are not in `part`, all of which are among them."""
+    kept = np.ones(len(tokens), dtype=bool)
+    kept[np.searchsorted(tokens, part)] = False
+    return tokens[kept]
 
 
 def to_rest_of_parent(
@@ -168,8 +176,7 @@ def to_rest_of_parent(
             own = moments[child] if child in moments else Moments.of(rows[members[child]])
             vector = concept_vector(moments[parent] - own, estimator)
         else:
-            rest = np.setdiff1d(members[parent], members[child], assume_unique=True)
-            vector = concept_vector(rows[rest], estimator)
+            vector = concept_vector(rows[without(members[parent], members[child])], estimator)
         found[row] = cosines((vectors[child] - vector)[None], vector[None])[0]
     return found
 

@@ -5,12 +5,17 @@ others, which should rise, and of the parent's against all others, which should 
 vector is made of some tokens and the logits are those of others.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from universality.hierarchy.vectors import Estimator, Whitening, concept_vector
 from universality.stats import ratio_interval
+
+CLAIMED: dict[str, Callable[[Any], Any]] = {"child": lambda x: x, "parent": lambda x: -np.abs(x)}
+"""What of a contrast should be large: the child's rises, the parent's stays."""
 
 
 @dataclass(frozen=True)

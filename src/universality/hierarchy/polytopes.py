@@ -4,7 +4,7 @@ Any k vectors are the corners of some simplex, and vectors with independent erro
 of a regular one: what random parts of the same parent give stands beside every number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from universality.hierarchy.claims import unit
 from universality.hierarchy.vectors import Estimator, concept_vector, concept_vectors
+from universality.nulls import permutation_p
 from universality.stats import jackknife_interval
 
 
@@ -77,58 +78,74 @@ def shape(rows: np.ndarray, found: Corners, estimator: Estimator) -> dict[str, f
 
 
 def nearest_corner(
-    rows: np.ndarray, found: Corners, estimator: Estimator, share: float, rng: np.random.Generator
-) -> float:
-    """Return how often a held-out token is nearest to its own corner, mean over categories.
+    rows: np.ndarray,
+    found: Corners,
+    estimator: Estimator,
+    n_groups: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return how often a token is nearest to its own corner, `(n_groups,)`, by cross-validation.
 
-    Corners come from `share` of each category's tokens; nearness is within their span. By chance it
-    is 1 / k.
+    The corners come from all groups of tokens but one, and the tokens of this one are judged,
+    within the corners' span; mean over categories. By chance it is 1 / k.
     """
-    train, test = [], []
-    for some in found.categories:
-        mixed = rng.permutation(some)
-        n_train = min(len(some) - 1, max(2, round(share * len(some))))
-        train.append(mixed[:n_train])
-        test.append(mixed[n_train:])
-    vectors = concept_vectors(rows, train, estimator)
-    span = span_of(vectors)
-    places = vectors @ span.T
-    right = []
-    for k, some in enumerate(test):
-        away = np.linalg.norm((rows[some] @ span.T)[:, None] - places, axis=2)
-        right.append(np.mean(away.argmin(axis=1) == k))
-    return float(np.mean(right))
+    group = [rng.permutation(len(some)) % n_groups for some in found.categories]
+    right = np.full((n_groups, len(group)), np.nan)
+    for number in range(n_groups):
+        parts = list(zip(found.categories, group, strict=True))
+        vectors = concept_vectors(rows, [some[own != number] for some, own in parts], estimator)
+        span = span_of(vectors)
+        places = vectors @ span.T
+        for k, (some, own) in enumerate(parts):
+            judged = rows[some[own == number]] @ span.T
+            if len(judged):
+                away = np.linalg.norm(judged[:, None] - places, axis=2)
+                right[number, k] = np.mean(away.argmin(axis=1) == k)
+    return np.nanmean(right, axis=1)
 
 
 def statistics(
-    rows: np.ndarray, found: Corners, estimator: Estimator, share: float, rng: np.random.Generator
+    rows: np.ndarray, found: Corners, estimator: Estimator, n_groups: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Return `shape` and `nearest_corner`."""
-    return shape(rows, found, estimator) | {
-        "nearest_corner": nearest_corner(rows, found, estimator, share, rng)
-    }
+    """Return `shape` and the mean of `nearest_corner`."""
+    near = nearest_corner(rows, found, estimator, n_groups, rng)
+    return shape(rows, found, estimator) | {"nearest_corner": float(near.mean())}
 
 
-def with_interval(
-    measured: Callable[[Corners], dict[str, float]],
-    found: Corners,
-    n_groups: int,
-    rng: np.random.Generator,
+def with_intervals(
+    rows: np.ndarray, found: Corners, estimator: Estimator, n_groups: int, rng: np.random.Generator
 ) -> dict[str, tuple[float, float, float]]:
-    """Return value, low and high of what is `measured`, jackknifed over groups of tokens."""
-    value = measured(found)
+    """Return value, low and high of `statistics`: 95%, jackknifed over groups of tokens."""
+    value = shape(rows, found, estimator)
     group = [rng.permutation(len(some)) % n_groups for some in found.categories]
     inside = rng.permutation(len(found.parent)) % n_groups
     without = [
-        measured(
+        shape(
+            rows,
             Corners(
                 found.parent[inside != number],
                 [some[own != number] for some, own in zip(found.categories, group, strict=True)],
-            )
+            ),
+            estimator,
         )
         for number in range(n_groups)
     ]
+    near = nearest_corner(rows, found, estimator, n_groups, rng)
+    others = (near.sum() - near) / (n_groups - 1)
     return {
         name: (one, *jackknife_interval(one, np.array([left[name] for left in without])))
         for name, one in value.items()
-    }
+    } | {"nearest_corner": (near.mean(), *jackknife_interval(near.mean(), others))}
+
+
+_MORE_IS_BETTER = {
+    "edge_variation": False, "angle_spread": False, "parent_in_span": False, "nearest_corner": True,
+}  # fmt: skip
+
+
+def p_value(statistic: str, value: float, null: np.ndarray) -> dict[str, float]:
+    """Return `p` in the direction of the claim, nothing where there is none."""
+    if statistic not in _MORE_IS_BETTER:
+        return {}
+    sign = 1 if _MORE_IS_BETTER[statistic] else -1
+    return {"p": permutation_p(sign * value, sign * null)}

@@ -31,6 +31,8 @@ def claim_tables(
     summaries = []
     for number, ablation in enumerate(settings.ablations):
         rows = whitening(unembedding, ablation.causal)(unembedding)
+        if ablation.estimator != "lda_unshrunk":  # which divides by small variances
+            rows = rows.astype(np.float32)
         space = Space(rows, tested, related, ablation.estimator, settings)
         # The same draws for every ablation: what differs is how vectors are made.
         rng = generator(settings.seed, key, "claims")
@@ -64,12 +66,10 @@ def polytope_tables(
             concepts.members[nodes[0]], [concepts.members[node] for node in nodes[1:]]
         )
 
-        def measured(found: polytopes.Corners, rng: np.random.Generator = rng) -> dict[str, float]:
-            return polytopes.statistics(rows, found, estimator, settings.train_share, rng)
-
-        value = polytopes.with_interval(measured, real, settings.n_groups, rng)
+        value = polytopes.with_intervals(rows, real, estimator, settings.n_groups, rng)
         random = [polytopes.random_corners(real, rng) for _ in range(settings.nulls.n_nested)]
-        drawn = [measured(one) for one in random]
+        drawn = [polytopes.statistics(rows, one, estimator, settings.n_groups, rng)
+                 for one in random]  # fmt: skip
         k, n = len(real.categories), sum(map(len, real.categories))
         for statistic, (one, low, high) in value.items():
             null = np.array([draw[statistic] for draw in drawn])
@@ -77,8 +77,8 @@ def polytope_tables(
             table.append(
                 {"polytope": name, "k": k, "n": n, "statistic": statistic,
                  "value": one, "low": low, "high": high, "random": float(null.mean()),
-                 "random_low": ends[0], "random_high": ends[1],
-                 "p": permutation_p(one, null)}
+                 "random_low": ends[0], "random_high": ends[1]}
+                | polytopes.p_value(statistic, one, null)
             )  # fmt: skip
         for kind, some in (("real", real), ("random", random[0])):
             points += _points(name, kind, rows, pieces, some, synsets, estimator)
@@ -164,11 +164,12 @@ def intervention_table(
             row |= interventions.mean_and_interval(
                 found[number], documents, settings.n_bootstrap, rng
             )
+            claimed = interventions.CLAIMED[contrast]
             for control, draws in controls.items():
                 means = np.array([draw[number].mean() for draw in draws])
                 row[control] = float(means.mean())
                 row[f"{control}_low"], row[f"{control}_high"] = percentile_interval(means)
-                row[f"{control}_p"] = permutation_p(abs(row["value"]), np.abs(means))
+                row[f"{control}_p"] = permutation_p(claimed(row["value"]), claimed(means))
             table.append(row)
     return pd.DataFrame(table)
 

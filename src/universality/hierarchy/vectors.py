@@ -1,7 +1,8 @@
 """Whitened representations and the vectors of concepts in them.
 
-Park, Choe, Jiang & Veitch 2024 (arXiv 2406.01506). Everything is float64: a covariance over a
-vocabulary has eigenvalues that differ by many orders of magnitude.
+Park, Choe, Jiang & Veitch 2024 (arXiv 2406.01506). Whitening is in float64: a covariance over a
+vocabulary has eigenvalues that differ by many orders of magnitude. Whitened rows may be float32:
+products are then summed in it, and solved in float64.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 Estimator = Literal["lda", "lda_unshrunk", "mean"]
 
@@ -69,9 +70,10 @@ class Moments:
     def of(cls, rows: np.ndarray) -> "Moments":
         """Return the sums over `rows` `(n, d)`."""
         squares = np.einsum("ij,ij->i", rows, rows)
+        exact = squares.astype(np.float64)
         return cls(
-            len(rows), rows.sum(axis=0), rows.T @ rows, squares @ rows,
-            float(squares.sum()), float(squares @ squares),
+            len(rows), rows.sum(axis=0, dtype=np.float64), (rows.T @ rows).astype(np.float64),
+            (squares @ rows).astype(np.float64), float(exact.sum()), float(exact @ exact),
         )  # fmt: skip
 
     def __add__(self, other: "Moments") -> "Moments":
@@ -105,13 +107,13 @@ def concept_vector(given: np.ndarray | Moments, estimator: Estimator = "lda") ->
         mean = given.total / given.n
         direction = mean if estimator == "mean" else _by_moments(given, mean, estimator)
     else:
-        mean = given.mean(axis=0)
+        mean = given.mean(axis=0, dtype=np.float64)
         if estimator == "mean":
             direction = mean
         elif len(given) >= given.shape[1]:
             direction = _by_moments(Moments.of(given), mean, estimator)
         else:
-            direction = _by_rows(given - mean, mean, estimator)
+            direction = _by_rows(given - mean.astype(given.dtype), mean, estimator)
     length = direction @ direction
     if length == 0:
         return np.zeros(len(mean))
@@ -126,8 +128,7 @@ def _by_moments(moments: Moments, mean: np.ndarray, estimator: Estimator) -> np.
         gram, n, d, float(moments.squares - n * (mean @ mean)), moments.centred_fourth(mean)
     )
     if estimator == "lda_unshrunk" or intensity == 0:
-        values, vectors = _not_zero(gram)
-        return vectors @ ((vectors.T @ mean) / values)
+        return _pseudo_solved(gram, mean, None)
     gram *= (1 - intensity) / n
     gram[np.diag_indices_from(gram)] += intensity * level
     return cho_solve(cho_factor(gram, lower=True, overwrite_a=True), mean)
@@ -136,12 +137,12 @@ def _by_moments(moments: Moments, mean: np.ndarray, estimator: Estimator) -> np.
 def _by_rows(centred: np.ndarray, mean: np.ndarray, estimator: Estimator) -> np.ndarray:
     """Solve for the direction with n unknowns: Woodbury's identity."""
     n, d = centred.shape
-    gram = centred @ centred.T
-    lengths = np.diag(gram)
+    gram = (centred @ centred.T).astype(np.float64)
+    lengths = np.diag(gram).copy()
     intensity, level = shrinkage(gram, n, d, float(lengths.sum()), float(lengths @ lengths))
     if estimator == "lda_unshrunk" or intensity == 0:
-        values, vectors = _not_zero(gram)
-        return centred.T @ (vectors @ ((vectors.T @ (centred @ mean)) / values**2))
+        once = _pseudo_solved(gram, centred @ mean, np.ones(n))
+        return centred.T.astype(np.float64) @ _pseudo_solved(gram, once, np.ones(n))
     if intensity == 1:
         return mean
     gram[np.diag_indices_from(gram)] += n * intensity * level / (1 - intensity)
@@ -164,11 +165,25 @@ def shrinkage(
     return (float(noise / spread) if noise > 0 else 0.0), float(level)
 
 
-def _not_zero(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the eigenvalues of `gram` that are more than rounding errors, and their vectors."""
+def _pseudo_solved(gram: np.ndarray, right: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
+    """Return gram^+ right, `(n,)`. `zero` is in the null space of `gram`, the rest mostly not.
+
+    By Cholesky with the null space filled, or by eigenvalues where there is more of it.
+    """
+    filled = gram.copy()
+    if zero is not None:
+        filled += np.trace(gram) / (zero @ zero) ** 2 * np.outer(zero, zero)
+        right = right - (right @ zero / (zero @ zero)) * zero
+    smallest = len(gram) * np.finfo(float).eps
+    try:
+        factor = cho_factor(filled, lower=True)
+    except LinAlgError:
+        factor = None
+    if factor is not None and np.diag(factor[0]).min() ** 2 > smallest * np.diag(gram).max():
+        return cho_solve(factor, right)
     values, vectors = np.linalg.eigh(gram)
-    kept = values > values[-1] * len(gram) * np.finfo(float).eps
-    return values[kept], vectors[:, kept]
+    kept = values > values[-1] * smallest
+    return vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept])
 
 
 def concept_vectors(

@@ -63,8 +63,8 @@ class Nulls(Section):
     n_nested: Annotated[
         int, Field(ge=1, description="random tokens of the graph with its nesting and sizes")
     ]
-    n_shuffled: Annotated[int, Field(ge=1, description="shuffled unembeddings")]
-    n_random_children: Annotated[int, Field(ge=1, description="random parts of the real parents")]
+    n_shuffled: Annotated[int, Field(ge=0, description="shuffled unembeddings")]
+    n_random_children: Annotated[int, Field(ge=0, description="random parts of the real parents")]
 
 
 class Intervening(Section):
