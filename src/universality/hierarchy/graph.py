@@ -123,7 +123,7 @@ def build(
         [[names[synset.offset]] for synset in large],
         [of[synset.offset] for synset in large],
         # A hypernym has all tokens of its hyponyms, so it is large as well.
-        [[place[above] for above in synset.hypernyms] for synset in large],
+        [[place[above] for above in synset.hypernyms if above in place] for synset in large],
         min_tokens,
     )
     counts = {
@@ -151,13 +151,15 @@ def merged(
 
     `parents` are indices, and come before their children. InputError if no node is left.
     """
+    sets = [frozenset(some) for some in tokens]
     nodes: dict[frozenset[int], int] = {}
     node_of = {}
     found: list[tuple[list[str], list[int]]] = []
-    for number, some in enumerate(tokens):
-        own = frozenset(some)
+    # Large ones first: a node of several may have parents that come after the first of them.
+    for number in sorted(range(len(sets)), key=lambda number: -len(sets[number])):
+        own = sets[number]
         if len(own) <= min_tokens:
-            continue
+            break
         node = node_of[number] = nodes.setdefault(own, len(nodes))
         if node == len(found):
             found.append(([], []))

@@ -61,9 +61,11 @@ def read_senses(path: Path) -> dict[str, list[int]]:
                 continue
             fields = line.split()
             try:
-                n_synsets = int(fields[2])
-                offsets = [int(field) for field in fields[len(fields) - n_synsets :]]
+                n_synsets, n_pointers = int(fields[2]), int(fields[3])
+                offsets = [int(field) for field in fields[6 + n_pointers :]]
             except (IndexError, ValueError) as error:
                 raise InputError(f"{path}: line {number} is not a word of an index") from error
+            if len(offsets) != n_synsets:
+                raise InputError(f"{path}: line {number} is cut off")
             senses[fields[0].replace("_", " ")] = offsets
     return senses
