@@ -51,6 +51,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/matching.py --large
 	@$(BIN)/python benchmarks/similarity.py
 	@$(BIN)/python benchmarks/pursuit.py
+	@$(BIN)/python benchmarks/hierarchy.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .
