@@ -5,7 +5,7 @@ number here is to be read beside the same number of random token sets that lie i
 real ones do (`controls`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from universality.hierarchy.vectors import (
     concept_vector,
     concept_vectors,
     cosines,
-    projections,
+    shared_moments,
 )
 
 
@@ -97,41 +97,88 @@ def tree_order(parents: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Existence:
-    """Mean projection of tokens on their concept's vector, `(k,)` each: 1 is the concept's own."""
+class HeldOut:
+    """Mean projections on vectors of some tokens, 1 for these tokens themselves.
+
+    NaN where there are too few tokens on either side.
+    """
 
     train: np.ndarray
-    """Tokens that the vector was estimated from."""
+    """Of the tokens that a concept's vector was estimated from, `(k,)`."""
     test: np.ndarray
-    """Other tokens of the concept."""
+    """Of its other tokens."""
     random: np.ndarray
-    """As many tokens that are not of it."""
+    """Of as many tokens that are not of it."""
+    rest_on_rest: np.ndarray
+    """On the vector of a parent without its child, of other tokens of such, `(n_edges,)`."""
+    child_on_rest: np.ndarray
+    """On the same, of the child's tokens: what the child shares with its siblings alone."""
+    stranger_on_rest: np.ndarray
+    """On the same, of a concept neither above nor below the child."""
 
 
-def existence(
+def held_out(
     rows: np.ndarray,
     members: Sequence[np.ndarray],
-    others: np.ndarray,
+    related: Family,
     estimator: Estimator,
     train_share: float,
+    min_rest: int,
     rng: np.random.Generator,
-) -> Existence:
-    """Estimate every concept from `train_share` of its tokens and project the rest on it.
+) -> HeldOut:
+    """Estimate vectors from `train_share` of all tokens and project the others on them.
 
-    `members` index `rows` `(n, d)`; `others` are the rows that random tokens are drawn from.
+    That l_child - l_parent is orthogonal to l_parent says that a child's tokens lie as far along
+    their parent's vector as the parent's. With the child's tokens among those that the vector is
+    made of, this is so for any tokens; `child_on_rest` beside `rest_on_rest` is the test without
+    them, and free of how long an estimated vector is. A parent needs `min_rest` such tokens.
     """
-    found = np.empty((3, len(members)))
-    for k, some in enumerate(members):
-        mixed = rng.permutation(some)
-        n_train = min(len(some) - 1, round(train_share * len(some)))
-        train, test = mixed[:n_train], mixed[n_train:]
-        outside = rng.choice(others, size=2 * len(test) + 20)
-        place = np.searchsorted(some, outside)
-        outside = outside[some[np.minimum(place, len(some) - 1)] != outside][: len(test)]
-        vector = concept_vector(rows[train], estimator)
-        for number, drawn in enumerate((train, test, outside)):
-            found[number, k] = projections(rows[drawn], vector).mean()
-    return Existence(*found)
+    k, d = len(members), rows.shape[1]
+    chosen = rng.random(len(rows)) < train_share
+    train = [some[chosen[some]] for some in members]
+    n_all, n_train = (np.array([len(some) for some in sets]) for sets in (members, train))
+    n_test = n_all - n_train
+    sums, train_sums = (_sums(rows, sets) for sets in (members, train))
+    test_sums = sums - train_sums
+    moments = shared_moments(rows, train, related.largest_part)
+    found = np.full((3, k), np.nan)
+    for node in np.flatnonzero((n_train >= 2) & (n_test >= 1)).tolist():
+        vector = concept_vector(moments.get(node, rows[train[node]]), estimator)
+        outside = rows[_outside(members[node], len(rows), int(n_test[node]), rng)].mean(axis=0)
+        means = (train_sums[node] / n_train[node], test_sums[node] / n_test[node], outside)
+        found[:, node] = [mean @ vector / (vector @ vector) for mean in means]
+    on_rest = np.full((3, len(related.edges)), np.nan)
+    for row, (child, parent) in enumerate(related.edges.tolist()):
+        n_rest, n_judged = n_train[parent] - n_train[child], n_test[parent] - n_test[child]
+        if n_rest < min_rest or n_judged < 1:
+            continue
+        if n_rest >= d:
+            own = moments[child] if child in moments else Moments.of(rows[train[child]])
+            vector = concept_vector(moments[parent] - own, estimator)
+        else:
+            vector = concept_vector(rows[without(train[parent], train[child])], estimator)
+        stranger = related.strangers[row]
+        means = (
+            (test_sums[parent] - test_sums[child]) / n_judged,
+            sums[child] / n_all[child],
+            sums[stranger] / n_all[stranger],
+        )
+        on_rest[:, row] = [mean @ vector / (vector @ vector) for mean in means]
+    return HeldOut(*found, *on_rest)
+
+
+def _sums(rows: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the sum of the rows of each of `members`, `(k, d)`, float64."""
+    return np.array([rows[some].sum(axis=0, dtype=np.float64) for some in members])
+
+
+def _outside(some: np.ndarray, n_rows: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `n` rows at random that are not in `some`, ascending; any if it holds all."""
+    if len(some) == n_rows:
+        return rng.integers(n_rows, size=n)
+    drawn = rng.integers(n_rows - len(some), size=n)
+    # The i-th row that is not in `some`: before it lie those whose place leaves room for it.
+    return drawn + np.searchsorted(some - np.arange(len(some)), drawn, side="right")
 
 
 def to_parent(vectors: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -151,34 +198,6 @@ def without(tokens: np.ndarray, part: np.ndarray) -> np.ndarray:
     kept = np.ones(len(tokens), dtype=bool)
     kept[np.searchsorted(tokens, part)] = False
     return tokens[kept]
-
-
-def to_rest_of_parent(
-    rows: np.ndarray,
-    vectors: np.ndarray,
-    members: Sequence[np.ndarray],
-    edges: np.ndarray,
-    estimator: Estimator,
-    min_tokens: int,
-    moments: Mapping[int, Moments],
-) -> np.ndarray:
-    """Return cos(l_child - l_rest, l_rest) of every edge, l_rest of the parent's other tokens.
-
-    Child and parent share no token here, so that nesting cannot make them alike. NaN where fewer
-    than `min_tokens` are left. `moments` as `shared_moments` has them.
-    """
-    found = np.full(len(edges), np.nan)
-    for row, (child, parent) in enumerate(edges.tolist()):
-        n_rest = len(members[parent]) - len(members[child])
-        if n_rest < min_tokens:
-            continue
-        if n_rest >= rows.shape[1]:
-            own = moments[child] if child in moments else Moments.of(rows[members[child]])
-            vector = concept_vector(moments[parent] - own, estimator)
-        else:
-            vector = concept_vector(rows[without(members[parent], members[child])], estimator)
-        found[row] = cosines((vectors[child] - vector)[None], vector[None])[0]
-    return found
 
 
 def random_children(

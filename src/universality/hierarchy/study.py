@@ -24,9 +24,9 @@ Values = dict[str, np.ndarray]
 """Statistic -> its values, one per concept, edge, chain or pair."""
 
 MORE_IS_BETTER = {
-    "existence_test": True,
+    "held_out_test": True,
+    "held_out_child_on_rest": True,
     "to_parent_abs": False,
-    "to_rest_abs": False,
     "to_grandparent_abs": False,
     "closeness": True,
     "closeness_apart": True,
@@ -50,16 +50,17 @@ class Space:
 
     def vectors(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """Return the vectors of concepts `(k, d)` that have the rows `members`."""
-        return self._vectors(members)[0]
-
-    def _vectors(self, members: Sequence[np.ndarray]) -> tuple[np.ndarray, Mapping[int, Any]]:
         moments = shared_moments(self.rows, members, self.family.largest_part)
-        return concept_vectors(self.rows, members, self.estimator, moments), moments
+        return concept_vectors(self.rows, members, self.estimator, moments)
 
 
-def measure(space: Space, members: Sequence[np.ndarray], rng: np.random.Generator) -> Values:
-    """Return every statistic but the correlations with closeness of concepts with `members`."""
-    vectors, moments = space._vectors(members)
+def measure(
+    space: Space, members: Sequence[np.ndarray], vectors: np.ndarray, rng: np.random.Generator
+) -> Values:
+    """Return every statistic but the correlations with closeness.
+
+    Of concepts with `members` and their `vectors` `(k, d)`.
+    """
     family, parents = space.family, space.concepts.parents
     child, chain_child = family.edges[:, 0], family.chains[:, 0]
     values: Values = {
@@ -72,23 +73,17 @@ def measure(space: Space, members: Sequence[np.ndarray], rng: np.random.Generato
             vectors[chain_child] - vectors[family.above_strangers[:, 0]],
             vectors[family.above_strangers[:, 0]] - vectors[family.above_strangers[:, 1]],
         ),
-        "to_rest": claims.to_rest_of_parent(
-            space.rows, vectors, members, family.edges, space.estimator,
-            space.settings.min_rest, moments,
-        ),
-    }  # fmt: skip
-    for name in ("to_parent", "to_grandparent", "to_rest"):
+    }
+    for name in ("to_parent", "to_grandparent"):
         values[f"{name}_abs"] = np.abs(values[name])
     pairs = claims.siblings(parents)
     differences = claims.from_parents(vectors, parents)
     values["siblings"] = cosines(differences[pairs[:, 0]], differences[pairs[:, 1]])
-    found = claims.existence(
-        space.rows, members, np.arange(len(space.rows)), space.estimator,
-        space.settings.train_share, rng,
+    found = claims.held_out(
+        space.rows, members, family, space.estimator, space.settings.train_share,
+        space.settings.min_rest, rng,
     )  # fmt: skip
-    for name in ("train", "test", "random"):
-        values[f"existence_{name}"] = getattr(found, name)
-    return values
+    return values | {f"held_out_{name}": value for name, value in vars(found).items()}
 
 
 def heat_maps(space: Space, vectors: np.ndarray) -> dict[str, np.ndarray]:
@@ -152,15 +147,16 @@ def study(space: Space, nulls: Nulls, rng: np.random.Generator) -> Outcome:
     """
     concepts, settings = space.concepts, space.settings
     members = concepts.members
-    real = measure(space, members, rng)
     vectors = space.vectors(members)
+    real = measure(space, members, vectors, rng)
     maps = heat_maps(space, vectors)
     related = correlations(space, maps)
     drawn: dict[str, list[dict[str, float]]] = {"nested": [], "shuffled": [], "random_child": []}
     control_maps = None
     for control, some in orders(space, nulls, rng):
-        values = {name: _mean(found) for name, found in measure(space, some, rng).items()}
-        found_maps = heat_maps(space, space.vectors(some))
+        found = space.vectors(some)
+        values = {name: _mean(one) for name, one in measure(space, some, found, rng).items()}
+        found_maps = heat_maps(space, found)
         drawn[control].append(values | correlations(space, found_maps))
         control_maps = control_maps or found_maps
     for _ in range(nulls.n_random_children):
@@ -232,7 +228,8 @@ def edge_table(concepts: Concepts, edges: np.ndarray, real: Values) -> pd.DataFr
     return pd.DataFrame(
         {"child": names[child], "parent": names[parent],
          "n_child": sizes[child], "n_parent": sizes[parent]}
-        | {name: real[name] for name in ("to_parent", "to_stranger", "to_rest")}
+        | {name: real[name] for name in ("to_parent", "to_stranger")}
+        | {f"{name}_on_rest": real[f"held_out_{name}_on_rest"] for name in ("rest", "child")}
     )  # fmt: skip
 
 
@@ -240,7 +237,7 @@ def node_table(concepts: Concepts, real: Values) -> pd.DataFrame:
     """Return a row per concept with its mean projections."""
     return pd.DataFrame(
         {"concept": concepts.names, "n_tokens": [len(some) for some in concepts.members]}
-        | {name: real[f"existence_{name}"] for name in ("train", "test", "random")}
+        | {name: real[f"held_out_{name}"] for name in ("train", "test", "random")}
     )
 
 
@@ -266,7 +263,7 @@ def _ends(interval: tuple[float, float]) -> dict[str, float]:
 
 
 def _unit_of(name: str) -> str:
-    if name.startswith("existence"):
+    if name in ("held_out_train", "held_out_test", "held_out_random"):
         return "concept"
     if "grandparent" in name:
         return "chain"

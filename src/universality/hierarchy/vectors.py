@@ -227,11 +227,6 @@ def shared_moments(
     return found
 
 
-def projections(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return g . l / |l|^2 of `rows` `(n, d)`: 1 on average for tokens of the concept."""
-    return rows @ vector / (vector @ vector)
-
-
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the cosine of each row of `a` with that of `b`, both `(n, d)`; 0 of a zero row."""
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
