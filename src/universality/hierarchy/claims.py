@@ -61,9 +61,17 @@ def family(concepts: Concepts, rng: np.random.Generator) -> Family:
     for row, (child, parent, grandparent) in enumerate(chains):
         others = edges[~related[child][edges[:, 0]]]
         above[row] = rng.choice(others) if len(others) else (parent, grandparent)
-    sizes = np.diag(shared) * (within.T & ~np.eye(k, dtype=bool))
-    part = np.where(sizes.any(axis=1), sizes.argmax(axis=1), -1)
+    part = largest_parts(concepts.members)
     return Family(edges, chains, strangers, above, closeness(edges, k), apart, part)
+
+
+def largest_parts(members: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the largest other concept that lies in each, -1 if there is none, `(k,)`."""
+    shared = overlaps(members)
+    size = np.diag(shared)
+    inside = (shared == size) & (size < size[:, None])  # j's tokens are all i's, which has more
+    sizes = np.where(inside, size, 0)
+    return np.where(sizes.any(axis=1), sizes.argmax(axis=1), -1)
 
 
 def overlaps(members: Sequence[np.ndarray]) -> np.ndarray:
@@ -231,19 +239,33 @@ def from_parents(vectors: np.ndarray, parents: Sequence[Sequence[int]]) -> np.nd
 
 
 def closeness_correlation(
-    cosine: np.ndarray, close: np.ndarray, chosen: np.ndarray | None = None
-) -> float:
+    cosine: np.ndarray,
+    close: np.ndarray,
+    chosen: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> tuple[float, np.ndarray]:
     """Return Spearman's correlation of closeness and `cosine` `(k, k)` over pairs of concepts.
 
-    Of the pairs `chosen` `(k, k)` alone where given; NaN where either is constant.
+    Of the pairs `chosen` `(k, k)` alone where given; NaN where either is constant. And what it is
+    without each of `groups` `(k,)` of concepts, `(n_groups,)`, with the ranks of all pairs.
     """
-    upper = np.triu(np.ones(close.shape, dtype=bool), 1)
+    kept = np.triu(np.ones(close.shape, dtype=bool), 1)
     if chosen is not None:
-        upper &= chosen
-    a, b = rankdata(cosine[upper]), rankdata(close[upper])
-    if not (len(a) and np.ptp(a) and np.ptp(b)):
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+        kept &= chosen
+    i, j = np.nonzero(kept)
+    ranks = rankdata(cosine[i, j]), rankdata(close[i, j])
+
+    def pearson(some: np.ndarray | slice) -> float:
+        a, b = (x[some] for x in ranks)
+        if not (len(a) and np.ptp(a) and np.ptp(b)):
+            return float("nan")
+        return float(np.corrcoef(a, b)[0, 1])
+
+    number = np.zeros(len(close), dtype=np.int64) if groups is None else groups
+    left = [] if groups is None else [
+        pearson((number[i] != one) & (number[j] != one)) for one in np.unique(number)
+    ]  # fmt: skip
+    return pearson(slice(None)), np.array(left)
 
 
 def siblings(parents: Sequence[Sequence[int]]) -> np.ndarray:

@@ -186,3 +186,9 @@ def restricted(concepts: Concepts, tokens: np.ndarray, min_tokens: int) -> Conce
         concepts.parents,
         min_tokens,
     )
+
+
+def renumbered(concepts: Concepts, tokens: np.ndarray) -> Concepts:
+    """Return the graph with places in `tokens` `(n,)`, ascending, instead of tokens; it has all."""
+    members = [np.searchsorted(tokens, some) for some in concepts.members]
+    return Concepts(concepts.names, concepts.merged, members, concepts.parents)

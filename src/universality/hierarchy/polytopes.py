@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from universality.hierarchy.claims import unit
 from universality.hierarchy.vectors import Estimator, concept_vector, concept_vectors
 from universality.nulls import permutation_p
-from universality.stats import jackknife_interval
+from universality.stats import jackknife_interval, percentile_interval
 
 
 @dataclass(frozen=True)
@@ -149,3 +150,26 @@ def p_value(statistic: str, value: float, null: np.ndarray) -> dict[str, float]:
         return {}
     sign = 1 if _MORE_IS_BETTER[statistic] else -1
     return {"p": permutation_p(sign * value, sign * null)}
+
+
+def compared(
+    rows: np.ndarray,
+    real: Corners,
+    random: Sequence[Corners],
+    estimator: Estimator,
+    n_groups: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return a row per statistic: `value` with interval, beside `random` corners and their p."""
+    drawn = [statistics(rows, one, estimator, n_groups, rng) for one in random]
+    k, n = len(real.categories), sum(map(len, real.categories))
+    table = []
+    for name, (one, low, high) in with_intervals(rows, real, estimator, n_groups, rng).items():
+        null = np.array([draw[name] for draw in drawn])
+        ends = percentile_interval(null)
+        table.append(
+            {"k": k, "n": n, "statistic": name, "value": one, "low": low, "high": high,
+             "random": float(null.mean()), "random_low": ends[0], "random_high": ends[1]}
+            | p_value(name, one, null)
+        )  # fmt: skip
+    return pd.DataFrame(table)

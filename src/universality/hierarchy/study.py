@@ -94,20 +94,18 @@ def heat_maps(space: Space, vectors: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def correlations(
-    space: Space, maps: Mapping[str, np.ndarray], kept: np.ndarray | None = None
-) -> dict[str, float]:
+    space: Space, maps: Mapping[str, np.ndarray], groups: np.ndarray | None = None
+) -> dict[str, tuple[float, np.ndarray]]:
     """Return how `heat_maps` go with WordNet's closeness, over all pairs and pairs apart.
 
-    `kept` are the concepts to take, all if None.
+    And the same without each of `groups` `(k,)` of concepts.
     """
-    chosen = np.arange(len(space.concepts.names)) if kept is None else kept
-    grid = np.ix_(chosen, chosen)
-    close, apart = space.family.closeness[grid], space.family.apart[grid]
-    found = {}
+    related, found = space.family, {}
     for ending, name in (("", "cosine"), ("_differences", "cosine_differences")):
-        cosine = maps[name][grid]
-        found[f"closeness{ending}"] = claims.closeness_correlation(cosine, close)
-        found[f"closeness{ending}_apart"] = claims.closeness_correlation(cosine, close, apart)
+        for kind, chosen in (("", None), ("_apart", related.apart)):
+            found[f"closeness{ending}{kind}"] = claims.closeness_correlation(
+                maps[name], related.closeness, chosen, groups
+            )
     return found
 
 
@@ -150,14 +148,16 @@ def study(space: Space, nulls: Nulls, rng: np.random.Generator) -> Outcome:
     vectors = space.vectors(members)
     real = measure(space, members, vectors, rng)
     maps = heat_maps(space, vectors)
-    related = correlations(space, maps)
+    group = rng.permutation(len(concepts.names)) % settings.n_groups
+    related = correlations(space, maps, group)
     drawn: dict[str, list[dict[str, float]]] = {"nested": [], "shuffled": [], "random_child": []}
     control_maps = None
     for control, some in orders(space, nulls, rng):
         found = space.vectors(some)
         values = {name: _mean(one) for name, one in measure(space, some, found, rng).items()}
         found_maps = heat_maps(space, found)
-        drawn[control].append(values | correlations(space, found_maps))
+        close = {name: value for name, (value, _) in correlations(space, found_maps).items()}
+        drawn[control].append(values | close)
         control_maps = control_maps or found_maps
     for _ in range(nulls.n_random_children):
         some = claims.random_children(
@@ -173,13 +173,7 @@ def study(space: Space, nulls: Nulls, rng: np.random.Generator) -> Outcome:
         for name, values in real.items()
         if np.isfinite(values).any()
     ]
-    group = rng.permutation(len(concepts.names)) % settings.n_groups
-    without = [
-        correlations(space, maps, np.flatnonzero(group != number))
-        for number in range(settings.n_groups)
-    ]
-    for name, value in related.items():
-        left = np.array([one[name] for one in without])
+    for name, (value, left) in related.items():
         interval = jackknife_interval(value, left) if np.isfinite(left).all() else (np.nan, np.nan)
         rows.append({"statistic": name, "n": len(concepts.names), "value": value} | _ends(interval))
     summary = pd.DataFrame([row | beside(row, drawn) for row in rows])

@@ -57,32 +57,21 @@ def polytope_tables(
     `rows` `(n_vocab, d)` are whitened; `pieces` the text of every token.
     """
     estimator: Estimator = settings.ablations[0].estimator
-    table: list[dict[str, Any]] = []
-    points: list[dict[str, Any]] = []
+    tables, points = [], []
     for name, synsets in wanted.polytopes.items():
         rng = generator(settings.seed, key, "polytope", name)
         nodes = [concepts.find(synset) for synset in synsets]
         real = polytopes.corners(
             concepts.members[nodes[0]], [concepts.members[node] for node in nodes[1:]]
         )
-
-        value = polytopes.with_intervals(rows, real, estimator, settings.n_groups, rng)
         random = [polytopes.random_corners(real, rng) for _ in range(settings.nulls.n_nested)]
-        drawn = [polytopes.statistics(rows, one, estimator, settings.n_groups, rng)
-                 for one in random]  # fmt: skip
-        k, n = len(real.categories), sum(map(len, real.categories))
-        for statistic, (one, low, high) in value.items():
-            null = np.array([draw[statistic] for draw in drawn])
-            ends = percentile_interval(null)
-            table.append(
-                {"polytope": name, "k": k, "n": n, "statistic": statistic,
-                 "value": one, "low": low, "high": high, "random": float(null.mean()),
-                 "random_low": ends[0], "random_high": ends[1]}
-                | polytopes.p_value(statistic, one, null)
-            )  # fmt: skip
+        table = polytopes.compared(rows, real, random, estimator, settings.n_groups, rng)
+        tables.append(table.assign(polytope=name))
         for kind, some in (("real", real), ("random", random[0])):
             points += _points(name, kind, rows, pieces, some, synsets, estimator)
-    return {"polytopes": pd.DataFrame(table), "points": pd.DataFrame(points)} if table else {}
+    if not tables:
+        return {}
+    return {"polytopes": pd.concat(tables, ignore_index=True), "points": pd.DataFrame(points)}
 
 
 def _points(
