@@ -1,11 +1,13 @@
 """The tables of WordNet's words and of concept graphs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from universality.hierarchy.graph import Concepts
 from universality.io import read_table
+from universality.sources.wordnet import Synset
 
 
 def concept_table(concepts: Concepts) -> pd.DataFrame:
@@ -32,9 +34,32 @@ def read_concepts(folder: Path) -> Concepts:
     )
 
 
-def read_words(folder: Path) -> tuple[dict[str, list[str]], dict[int, str]]:
-    """Return the forms of every word, and the name of every synset by its offset."""
+def synset_table(synsets: Sequence[Synset], names: Mapping[int, str]) -> pd.DataFrame:
+    """Return one row per synset: offset, name, words and the offsets of its hypernyms."""
+    return pd.DataFrame(
+        {
+            "offset": [synset.offset for synset in synsets],
+            "synset": [names[synset.offset] for synset in synsets],
+            "words": [synset.words for synset in synsets],
+            "hypernyms": [synset.hypernyms for synset in synsets],
+        }
+    )
+
+
+def word_table(forms: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Return one row per word with its forms."""
+    return pd.DataFrame({"word": list(forms), "forms": list(forms.values())})
+
+
+def read_words(folder: Path) -> tuple[list[Synset], dict[int, str], dict[str, list[str]]]:
+    """Return the synsets, without their glosses, their names by offset, and the words' forms."""
+    table = read_table(folder / "synsets.parquet")
+    synsets = [
+        Synset(int(offset), 0, list(words), [int(above) for above in hypernyms], "")
+        for offset, words, hypernyms in zip(
+            table["offset"], table["words"], table["hypernyms"], strict=True
+        )
+    ]
     words = read_table(folder / "words.parquet")
-    names = read_table(folder / "synsets.parquet")
     forms = dict(zip(words["word"], map(list, words["forms"]), strict=True))
-    return forms, dict(zip(names["offset"].tolist(), names["synset"], strict=True))
+    return synsets, dict(zip(table["offset"].tolist(), table["synset"], strict=True)), forms

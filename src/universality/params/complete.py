@@ -18,6 +18,13 @@ from universality.params.dashboards import Dashboard
 from universality.params.decomposition import DecomposedModel, Decomposition, SteeredParts
 from universality.params.feature_maps import FeatureMap, Maps
 from universality.params.glosses import GlossCorpus
+from universality.params.hierarchy import (
+    ConceptGraph,
+    ConceptLayers,
+    ConceptPair,
+    Hierarchy,
+    WordnetWords,
+)
 from universality.params.hub_saes import HubSaes, SaeHooks
 from universality.params.layers import LayerIdentification, StitchedPair, Stitching
 from universality.params.matching import Matching, Pair
@@ -108,6 +115,11 @@ class Params(Section):
     decomposed_models: dict[Id, DecomposedModel]
     decomposition: Decomposition
     steered_parts: dict[Id, SteeredParts]
+    wordnet: dict[Id, WordnetWords]
+    concept_graphs: dict[Id, ConceptGraph]
+    hierarchy: Hierarchy
+    concept_layers: dict[Id, ConceptLayers]
+    concept_pairs: dict[Id, ConceptPair]
 
 
 def load_params(path: Path) -> Params:
@@ -261,6 +273,22 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
         known = [f"sae_grids/{grid}" for grid in grids]
         yield key, name, with_saes
         yield f"{key}.folder", one.folder, [*known, f"saes/{name}"]
+    for name, part in params.wordnet.items():
+        yield f"wordnet.{name}.data", part.data, params.artifacts
+        yield f"wordnet.{name}.index", part.index, params.artifacts
+    for name, graph in params.concept_graphs.items():
+        yield f"concept_graphs.{name}.model", graph.model, models
+        yield f"concept_graphs.{name}.words", graph.words, list(params.wordnet)
+        yield "concept_graphs", name, [f"{graph.model}_{graph.words}"]
+    for name, layers in params.concept_layers.items():
+        of_model = [key for key, one in params.concept_graphs.items() if one.model == name]
+        grids = [grid for grid, made in params.sae_grids.items() if made.model == name]
+        yield f"concept_layers.{name}.graph", layers.graph, of_model
+        known = [f"sae_grids/{grid}" for grid in grids]
+        yield f"concept_layers.{name}.saes", layers.saes, [*known, f"saes/{name}"]
+    for name, compared in params.concept_pairs.items():
+        for graph in compared.graphs:
+            yield f"concept_pairs.{name}", graph, list(params.concept_graphs)
     for lm in (params.match_progress.a, params.match_progress.b):
         yield "match_progress", lm.trained, list(params.trained_models)
         yield "match_progress", lm.untrained, list(params.untrained_models)

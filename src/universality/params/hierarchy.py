@@ -125,7 +125,13 @@ class ConceptLayers(Section):
 
 
 class ConceptPair(Section):
-    """Two concept graphs of the same words, whose geometry is compared."""
+    """Two models whose concepts of the same words are compared."""
 
-    a: Annotated[Id, Field(description="key of `concept_graphs`")]
-    b: Annotated[Id, Field(description="key of `concept_graphs`")]
+    a: Id
+    b: Id
+    words: Annotated[Id, Field(description="key of `wordnet`; `concept_graphs` has both")]
+
+    @property
+    def graphs(self) -> tuple[str, str]:
+        """Keys of `concept_graphs`."""
+        return f"{self.a}_{self.words}", f"{self.b}_{self.words}"

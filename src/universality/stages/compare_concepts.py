@@ -31,7 +31,7 @@ def command(
     from universality.unembedding import read_unembedding
 
     kept, rows = [], []
-    for side, section in zip((pair.a, pair.b), wanted, strict=True):
+    for side, section in zip(pair.graphs, wanted, strict=True):
         every = read_concepts(graphs / side)
         kept.append(restricted(every, every.tokens, section.min_tokens))
         unembedding = read_unembedding(models / section.model)

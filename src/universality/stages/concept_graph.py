@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from universality.params.base import load_section
-from universality.params.hierarchy import ConceptGraph, WordnetWords
+from universality.params.hierarchy import ConceptGraph
 
 
 def command(
     key: Annotated[str, typer.Argument(help="key of `concept_graphs`")],
-    artifacts: Annotated[Path, typer.Option(help="folder of the fetched artifacts")],
     words: Annotated[Path, typer.Option(help="tables of `wordnet-words`, one folder each")],
     models: Annotated[Path, typer.Option(help="folder of the models")],
     out: Annotated[Path, typer.Option(help="directory for the tables")],
@@ -19,7 +18,6 @@ def command(
 ) -> None:
     """Give every synset the tokens that name it or a kind of it, and merge those that are alike."""
     section = load_section(params, ConceptGraph, "concept_graphs", key)
-    source = load_section(params, WordnetWords, "wordnet", section.words)
 
     import pandas as pd
 
@@ -28,11 +26,10 @@ def command(
     from universality.hierarchy.graph import build, general_first
     from universality.hierarchy.words import tokens_of
     from universality.io import atomic_directory, write_table
-    from universality.sources.wordnet import read_synsets
 
-    forms, names = read_words(words / section.words)
+    synsets, names, forms = read_words(words / section.words)
     tokenizer, _ = load_tokenizer(models / section.model)
-    ordered = general_first(list(read_synsets(artifacts / source.data)))
+    ordered = general_first(synsets)
     tokens = tokens_of(tokenizer, forms)
     thresholds = sorted({section.min_example_tokens, section.min_tokens})
     graphs = {least: build(ordered, names, tokens, least) for least in thresholds}

@@ -15,11 +15,10 @@ def command(
     out: Annotated[Path, typer.Option(help="directory for the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Write every word with its forms, and every synset's name."""
+    """Write every word with its forms, and every synset with its name, words and hypernyms."""
     section = load_section(params, WordnetWords, "wordnet", key)
 
-    import pandas as pd
-
+    from universality.hierarchy.files import synset_table, word_table
     from universality.hierarchy.graph import synset_names
     from universality.hierarchy.words import word_forms
     from universality.io import atomic_directory, write_table
@@ -30,11 +29,5 @@ def command(
     words = {word.lower() for synset in synsets for word in synset.words}
     forms = word_forms(words, nouns=section.letter == "n")
     with atomic_directory(out) as folder:
-        write_table(
-            folder / "synsets.parquet",
-            pd.DataFrame({"offset": list(names), "synset": list(names.values())}),
-        )
-        write_table(
-            folder / "words.parquet",
-            pd.DataFrame({"word": list(forms), "forms": list(forms.values())}),
-        )
+        write_table(folder / "synsets.parquet", synset_table(synsets, names))
+        write_table(folder / "words.parquet", word_table(forms))
