@@ -1,6 +1,7 @@
 """Figures of the study of hierarchical concepts: tables in, a figure out."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from universality.plots.style import (
     look,
     panels,
 )
-from universality.tables import where
+from universality.tables import column, means, where
 
 REAL = "WordNet's concepts (95%)"
 NESTED = "null: random words, same nesting and sizes"
@@ -57,7 +58,17 @@ ESTIMATORS = {
 }
 
 
-def _row(axes: Axes, place: float, row: Any, controls: Mapping[str, tuple[str, int]]) -> None:
+def _rows(table: pd.DataFrame, **wanted: object) -> list[dict[str, Any]]:
+    """Return the rows whose columns have the values `wanted`."""
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in where(table, **wanted).to_dict(orient="records")
+    ]
+
+
+def _row(
+    axes: Axes, place: float, row: Mapping[str, Any], controls: Mapping[str, tuple[str, int]]
+) -> None:
     """Mark a value with its interval and the range of each control."""
     for control, (label, index) in controls.items():
         if control in row and np.isfinite(row[control]):
@@ -83,17 +94,17 @@ def _ticks(axes: Axes, names: Sequence[str]) -> None:
 
 def claims(summary: pd.DataFrame, graph: str) -> Figure:
     """Draw every claim beside its controls, by the study's own estimator."""
-    own = where(summary, estimator="lda", causal=True).set_index("statistic")
+    own = {row["statistic"]: row for row in _rows(summary, estimator="lda", causal=True)}
     figure, all_axes = panels(len(PANELS), 2, (4.9, 1.9))
     controls = {"nested": (NESTED, 0), "shuffled": (SHUFFLED, 1)}
     for axes, (title, statistics) in zip(all_axes, PANELS.items(), strict=True):
-        shown = [name for name in statistics if name in own.index]
+        shown = [name for name in statistics if name in own]
         for place, name in enumerate(shown):
-            _row(axes, place, own.loc[name], controls)
+            _row(axes, place, own[name], controls)
         _ticks(axes, [statistics[name] for name in shown])
         axes.axvline(0, color=NULL_COLOR, lw=0.8, zorder=0)
         axes.set_title(title)
-    n = int(own["n"].get("held_out_test", 0))
+    n = own["held_out_test"]["n"]
     figure.suptitle(f"{graph}: Park et al.'s claims for {n} concepts, and what nesting alone gives")
     legend_below(figure, all_axes, 2)
     return figure
@@ -108,12 +119,11 @@ def ablations(summary: pd.DataFrame, graph: str) -> Figure:
         "closeness_apart": "closeness and cos, no common token",
     }
     figure, all_axes = panels(len(shown), 4, (3.0, 2.5), sharey=True)
-    known = summary[["estimator", "causal"]].itertuples(index=False, name=None)
-    ways = [way for way in ESTIMATORS if way in set(known)]
+    known = set(summary[["estimator", "causal"]].itertuples(index=False, name=None))
+    ways = [way for way in ESTIMATORS if way in known]
     for axes, (statistic, title) in zip(all_axes, shown.items(), strict=True):
         for place, (estimator, causal) in enumerate(ways):
-            part = where(summary, estimator=estimator, causal=causal, statistic=statistic)
-            for _, row in part.iterrows():
+            for row in _rows(summary, estimator=estimator, causal=causal, statistic=statistic):
                 _row(axes, place, row, {"nested": (NESTED, 0)})
         _ticks(axes, [ESTIMATORS[way] for way in ways])
         axes.axvline(0, color=NULL_COLOR, lw=0.8, zorder=0)
@@ -134,11 +144,12 @@ def heat_maps(heat: pd.DataFrame, graph: str) -> Figure:
     }
     columns = [name for name in shown if name in heat]
     figure, all_axes = panels(len(columns), 5, (2.5, 2.9))
-    k = int(heat["j"].max()) + 1
+    i, j = (column(heat, end).astype(int) for end in ("i", "j"))
+    k = j.max() + 1
     image = None
     for axes, name in zip(all_axes, columns, strict=True):
         grid = np.eye(k)
-        grid[heat["i"], heat["j"]] = grid[heat["j"], heat["i"]] = heat[name]
+        grid[i, j] = grid[j, i] = heat[name]
         image = axes.imshow(grid, cmap=HEAT_MAP, vmin=-0.2, vmax=1, interpolation="antialiased")
         axes.set_title(shown[name])
         axes.set_xticks([])
@@ -153,29 +164,27 @@ def polytopes(points: pd.DataFrame, graph: str) -> Figure:
     """Draw the tokens of each category in the span of the corners, real and random parts."""
     names = list(dict.fromkeys(points["polytope"]))
     figure = Figure(figsize=(3.6 * len(names), 6.6))
-    for column, name in enumerate(names):
+    for number, name in enumerate(names):
         for row, kind in enumerate(("real", "random")):
             part = where(points, polytope=name, kind=kind)
-            solid = "z" in part and part["z"].notna().all()
+            solid = "z" in part and bool(np.isfinite(column(part, "z")).all())
             axes: Any = figure.add_subplot(
-                2, len(names), row * len(names) + column + 1,
+                2, len(names), row * len(names) + number + 1,
                 **({"projection": "3d"} if solid else {}),
             )  # fmt: skip
-            axis_names = ["x", "y", "z"] if solid else ["x", "y"]
             corners = []
             for index, category in enumerate(dict.fromkeys(part["category"])):
                 own = where(part, category=category)
-                corner, tokens = own[own["token"] == ""], own[own["token"] != ""]
+                places = np.stack([column(own, axis) for axis in ("xyz" if solid else "xy")])
+                is_corner = (own["token"] == "").to_numpy(dtype=bool)
                 axes.scatter(
-                    *(tokens[axis] for axis in axis_names), s=7, alpha=0.45, lw=0,
+                    *places[:, ~is_corner], s=7, alpha=0.45, lw=0,
                     color=COLORS[index], marker=MARKERS[index],
                     label=category.partition(".")[0].replace("_", " "),
                 )  # fmt: skip
-                corners.append(corner[axis_names].to_numpy(dtype=float)[0])
-            places = np.array(corners)
-            for i in range(len(places)):
-                for j in range(i):
-                    axes.plot(*places[[i, j]].T, color="black", lw=0.9)
+                corners.append(places[:, is_corner][:, 0])
+            for ends in combinations(corners, 2):
+                axes.plot(*np.transpose(ends), color="black", lw=0.9)
             if solid:
                 axes.view_init(elev=18, azim=-55)
                 axes.tick_params(labelsize=5, pad=-3)
@@ -207,7 +216,7 @@ def regularity(table: pd.DataFrame, graph: str) -> Figure:
     names = list(dict.fromkeys(table["polytope"]))
     for axes, (statistic, title) in zip(all_axes, SHAPES.items(), strict=True):
         for place, name in enumerate(names):
-            for _, row in where(table, polytope=name, statistic=statistic).iterrows():
+            for row in _rows(table, polytope=name, statistic=statistic):
                 _row(axes, place, row, {"random": ("null: random parts of the parent", 0)})
         _ticks(axes, [name.replace("_", " ") for name in names])
         axes.axvline(0, color=NULL_COLOR, lw=0.8, zorder=0)
@@ -229,13 +238,11 @@ def interventions(table: pd.DataFrame, graph: str) -> Figure:
         "random": ("null: random vector, same length", 1),
     }
     for axes, (contrast, title) in zip(all_axes, titles.items(), strict=True):
-        part = where(table, contrast=contrast).reset_index(drop=True)
-        for place, row in part.iterrows():
-            _row(axes, float(place), row, controls)  # pyright: ignore[reportArgumentType]
-        _ticks(axes, [
-            f"{child.partition('.')[0]} − {parent.partition('.')[0]}"
-            for parent, child in zip(part["parent"], part["child"], strict=True)
-        ])  # fmt: skip
+        part = _rows(table, contrast=contrast)
+        for place, row in enumerate(part):
+            _row(axes, place, row, controls)
+        ends = [[row[end].partition(".")[0] for end in ("child", "parent")] for row in part]
+        _ticks(axes, [" − ".join(names) for names in ends])
         axes.axvline(0, color=NULL_COLOR, lw=0.8, zorder=0)
         axes.set_title(title)
         axes.set_xlabel("change of mean logits")
@@ -253,9 +260,8 @@ def layers(summary: pd.DataFrame, shapes: pd.DataFrame, model: str) -> Figure:
         "closeness_apart": "closeness and cos,\nno common token",
     }
     figure, all_axes = panels(len(shown) + 1, 5, (2.8, 2.6))
-    series = [
-        (form, estimator) for form in ("alone", "in context") for estimator in ("lda", "mean")
-    ]
+    forms = ("alone", "in context")
+    series = [(form, estimator) for form in forms for estimator in ("lda", "mean")]
     for axes, (statistic, title) in zip(all_axes, shown.items(), strict=False):
         for index, (form, estimator) in enumerate(series):
             part = where(summary, form=form, estimator=estimator, statistic=statistic)
@@ -265,7 +271,7 @@ def layers(summary: pd.DataFrame, shapes: pd.DataFrame, model: str) -> Figure:
                 part["layer"], part["low"], part["high"], color=COLORS[index], alpha=0.12, lw=0
             )
         part = where(summary, estimator="lda", statistic=statistic)
-        for form, line in (("alone", "-"), ("in context", "--")):
+        for form, line in zip(forms, ("-", "--"), strict=True):
             null = where(part, form=form)
             axes.plot(
                 null["layer"], null["nested"], color=NULL_COLOR, ls=line, lw=2,
@@ -274,15 +280,12 @@ def layers(summary: pd.DataFrame, shapes: pd.DataFrame, model: str) -> Figure:
         axes.set_title(title)
         axes.set_xlabel("after layer")
     axes = all_axes[-1]
-    for index, form in ((0, "alone"), (2, "in context")):
-        some = where(shapes, form=form, statistic="nearest_corner")
-        mean = some.groupby("layer")[["value", "random"]].mean()
-        axes.plot(mean.index, mean["value"], **look(index))
-        axes.plot(
-            mean.index, mean["random"], color=NULL_COLOR, ls="-" if index == 0 else "--", lw=2
-        )
-    n = shapes["polytope"].nunique()
-    axes.set_title(f"nearest to their own corner\n(mean of {n} polytopes, LDA)")
+    for form, index, line in zip(forms, (0, 2), ("-", "--"), strict=True):
+        near = where(shapes, form=form, statistic="nearest_corner")
+        mean = means(near, ["layer"], ["value", "random"])
+        axes.plot(column(mean, "layer"), mean["value"], **look(index))
+        axes.plot(column(mean, "layer"), mean["random"], color=NULL_COLOR, ls=line, lw=2)
+    axes.set_title("tokens nearest to their own\ncorner, mean over polytopes")
     axes.set_xlabel("after layer")
     figure.suptitle(f"{model}: concepts in the activations of single tokens")
     legend_below(figure, all_axes, 3)
@@ -301,12 +304,12 @@ def features(tables: Mapping[str, pd.DataFrame]) -> Figure:
     }
     figure, all_axes = panels(len(tables), 2, (5.4, 2.4))
     for axes, (model, table) in zip(all_axes, tables.items(), strict=True):
-        by_name = table.drop_duplicates("statistic").set_index("statistic")
+        of_first = {row["statistic"]: row for row in reversed(_rows(table))}
         for place, statistic in enumerate(shown):
-            _row(axes, place, by_name.loc[statistic], {"nested": (NESTED, 0)})
+            _row(axes, place, of_first[statistic], {"nested": (NESTED, 0)})
         _ticks(axes, list(shown.values()))
         axes.axvline(0, color=NULL_COLOR, lw=0.8, zorder=0)
-        axes.set_title(f"{model}: {by_name['sae'].iloc[0]}", fontsize=8)
+        axes.set_title(f"{model}: {of_first['selectivity']['sae']}", fontsize=8)
     legend_below(figure, all_axes, 2)
     return figure
 
@@ -324,7 +327,7 @@ def pairs(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for axes, (pair, table) in zip(all_axes, tables.items(), strict=True):
         both = table.assign(permuted_low=table["permuted"], permuted_high=table["permuted"])
         for place, (values, kind) in enumerate(names):
-            for _, row in where(both, values=values, pairs=kind).iterrows():
+            for row in _rows(both, values=values, pairs=kind):
                 _row(axes, place, row, controls)
         _ticks(axes, list(names.values()))
         axes.axvline(0, color=NULL_COLOR, lw=0.8, zorder=0)
