@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from universality.errors import InputError
 from universality.params.activations import Activations
 from universality.params.agreement import Agreement
 from universality.params.anatomy import Anatomy, Widths
-from universality.params.base import Id, Section, load_section
+from universality.params.base import Id, Section, read_yaml, validate
 from universality.params.cards import Cards
 from universality.params.conditions import MatchedGrid, MatchGrids, MatchProgress
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
@@ -124,10 +124,15 @@ class Params(Section):
 
 def load_params(path: Path) -> Params:
     """Read the whole file; names that lead nowhere are errors too."""
-    params = load_section(path, Params)
+    return check_params(read_yaml(path), str(path))
+
+
+def check_params(value: Any, where: str) -> Params:
+    """Return what the file `where` says as parameters; InputError names what is wrong."""
+    params = validate(Params, value, where)
     problems = list(_dangling(params))
     if problems:
-        raise InputError(f"{path}: {'; '.join(problems)}")
+        raise InputError(f"{where}: {'; '.join(problems)}")
     return params
 
 
