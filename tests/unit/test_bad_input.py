@@ -96,7 +96,7 @@ PARAMS = {name: _read(f"profiles/{name}.yaml") for name in ("smoke", "pretrained
 
 @settings(
     max_examples=N_MUTATIONS, deadline=None, derandomize=True,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(st.data())
 def test_mutated_params_are_fine_or_one_clear_line(data: st.DataObject) -> None:
@@ -111,7 +111,7 @@ def test_mutated_params_are_fine_or_one_clear_line(data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", FILES)
 @settings(
     max_examples=100, deadline=None, derandomize=True,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(data=st.data())
 def test_mutated_word_lists_are_fine_or_one_clear_line(name: str, data: st.DataObject) -> None:
