@@ -39,6 +39,7 @@ from universality.hierarchy.graph import (
     synset_names,
 )
 from universality.hierarchy.vectors import (
+    Estimator,
     Moments,
     concept_vector,
     concept_vectors,
@@ -619,7 +620,8 @@ def test_held_out_is_its_definition(rng):
     parents = [[6], [0], [0], [0], [0], [6], []]
     names = [str(node) for node in range(7)]
     related = family(Concepts(names, [[name] for name in names], members, parents), rng)
-    for estimator, min_rest in (("lda", 5), ("mean", 3), ("lda", 2)):
+    ways: list[tuple[Estimator, int]] = [("lda", 5), ("mean", 3), ("lda", 2)]
+    for estimator, min_rest in ways:
         found = held_out(rows, members, related, estimator, 0.6, min_rest, np.random.default_rng(5))
         chosen = np.random.default_rng(5).random(200) < 0.6
 
