@@ -613,6 +613,20 @@ def test_held_out_finds_planted_parents(d, estimator, rng):
     np.testing.assert_allclose(one.child_on_rest, one.rest_on_rest, atol=0.12)
 
 
+def test_a_stranger_is_judged_by_tokens_that_the_vector_does_not_know(rng):
+    concepts, related, tree, _ = two_trees(rng)
+    rows = 0.3 * rng.standard_normal((len(tree), 40)) + 3 * np.eye(40)[tree]
+    # The second root has tokens of the first tree's first child as well; siblings are all inside.
+    members = [*concepts.members]
+    members[4] = np.union1d(members[4], members[1])
+    found = held_out(rows, members, related, "lda", 0.7, 10, rng)
+    np.testing.assert_allclose(found.stranger_on_rest[:3], 0, atol=0.1)
+    inside = replace(related, strangers=np.array([2, 3, 1, 1, 2, 3]))
+    found = held_out(rows, members, inside, "lda", 0.7, 10, rng)
+    assert np.isnan(found.stranger_on_rest).tolist() == [True, True, True, True, False, False]
+    assert np.isfinite(found.child_on_rest).all()
+
+
 def test_held_out_is_its_definition(rng):
     rows = rows_of(rng, 200, 20)
     ends = [(0, 150), (20, 60), (0, 15), (7, 150), (0, 145), (160, 161), (0, 200)]
@@ -638,7 +652,7 @@ def test_held_out_is_its_definition(rng):
             np.testing.assert_allclose(found.train[node], 1)
             np.testing.assert_allclose(found.test[node], along(test, vector), rtol=1e-6)
             assert np.isfinite(found.random[node])
-        several = []
+        several, unknown = [], 0
         for row, (child, parent) in enumerate(related.edges.tolist()):
             rest = np.setdiff1d(members[parent], members[child])
             train, test = rest[chosen[rest]], rest[~chosen[rest]]
@@ -649,10 +663,18 @@ def test_held_out_is_its_definition(rng):
                 assert np.isnan(on_rest).all()
                 continue
             vector = concept_vector(rows[train], estimator)
-            sets = (test, members[child], members[related.strangers[row]])
+            stranger = np.setdiff1d(members[related.strangers[row]], members[parent])
+            sets = (test, members[child], stranger)
+            if not len(stranger):
+                assert np.isnan(on_rest.pop())
+                unknown += 1
             np.testing.assert_allclose(
-                on_rest, [along(some, vector) for some in sets], rtol=1e-6, atol=1e-9
+                on_rest,
+                [along(some, vector) for some in sets[: len(on_rest)]],
+                rtol=1e-6,
+                atol=1e-9,
             )
+        assert unknown
         assert min(several) < 5 < 20 <= max(several)  # both ways to the vector, and none
 
 

@@ -238,7 +238,7 @@ def test_corners_share_no_token(rng):
     categories = [np.array([1, 2, 3, 9]), np.array([3, 4, 5, 6, 7]), np.array([10, 11, 12, 5])]
     real = polytopes.corners(parent, categories)
     assert [some.tolist() for some in real.categories] == [[1, 2, 9], [4, 6, 7], [10, 11, 12]]
-    with pytest.raises(ValueError, match="fewer than 3"):
+    with pytest.raises(InputError, match="category 1 of a polytope has 2 tokens"):
         polytopes.corners(parent, [*categories, np.array([1, 20, 21, 22])])
     drawn = [polytopes.random_corners(real, rng) for _ in range(60)]
     for one in drawn:
