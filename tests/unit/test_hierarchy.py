@@ -1,27 +1,30 @@
 """Hierarchical concepts: WordNet's graph, words as tokens, vectors, and what is claimed of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from sklearn.covariance import ledoit_wolf
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
 from universality.errors import InputError
 from universality.hierarchy.claims import (
+    _outside,
     closeness,
     closeness_correlation,
-    existence,
     family,
     from_parents,
+    held_out,
+    largest_parts,
     overlaps,
     random_children,
     siblings,
     to_grandparent,
     to_parent,
-    to_rest_of_parent,
     tree_order,
     unit,
 )
@@ -31,15 +34,16 @@ from universality.hierarchy.graph import (
     closures,
     general_first,
     merged,
+    renumbered,
     restricted,
     synset_names,
 )
 from universality.hierarchy.vectors import (
+    Estimator,
     Moments,
     concept_vector,
     concept_vectors,
     cosines,
-    projections,
     shared_moments,
     whitening,
 )
@@ -237,6 +241,11 @@ def test_a_node_of_several_synsets_comes_after_all_their_parents():
     assert concepts.merged == [["a"], ["c"], ["b", "d"]]
     assert concepts.parents == [[], [0], [0, 1]]
     assert concepts.chains.tolist() == [[2, 1, 0]]
+    places = renumbered(concepts, np.array([2, 5, 6, 7, 9]))
+    assert [some.tolist() for some in places.members] == [[1, 2, 3, 4], [1, 2, 3], [1, 2]]
+    assert (places.names, places.merged, places.parents) == (
+        concepts.names, concepts.merged, concepts.parents,
+    )  # fmt: skip
     assert restricted(concepts, np.array([5, 6, 9]), 1).merged == [["a"], ["c", "b", "d"]]
     assert [concepts.find(name) for name in "abcd"] == [0, 2, 1, 2]
     with pytest.raises(InputError, match=r"no concept 'mammal\.n\.01'"):
@@ -416,8 +425,7 @@ def test_the_vector_of_a_concept_is_the_plain_formula(n, rng):
 def test_own_tokens_project_on_one(n, estimator, rng):
     rows = rows_of(rng, n, 20)
     vector = concept_vector(rows, estimator)
-    assert projections(rows, vector).mean() == pytest.approx(1)
-    assert projections(3 * rows, vector).mean() == pytest.approx(3)
+    assert (rows @ vector).mean() == pytest.approx(vector @ vector)
 
 
 def test_no_shrinkage_and_whole_shrinkage():
@@ -528,69 +536,162 @@ def test_planted_siblings(parent, estimator, noise, atol, rng):
     rows, members, edges = planted(rng, parent, noise)
     vectors = concept_vectors(rows, members, estimator)
     np.testing.assert_allclose(to_parent(vectors, edges), 0, atol=atol)
-    moments = shared_moments(rows, members, np.array([-1, -1, -1, -1]))
-    found = to_rest_of_parent(rows, vectors, members, edges, estimator, 10, moments)
-    other = 1 / 2
+    concepts = Concepts(list("abcd"), [[x] for x in "abcd"], members, [[], [0], [0], [0]])
+    found = held_out(rows, members, family(concepts, rng), estimator, 0.5, 10, rng)
     own = 16 + parent**2
-    expected = -other / np.sqrt((1 + other) * (own + other))
-    np.testing.assert_allclose(found, expected, atol=atol)
+    if estimator == "mean":  # LDA leaves out where the other children differ
+        own = own / (own + 1 / 2)
+        np.testing.assert_allclose(found.rest_on_rest, 1, atol=0.01)
+        np.testing.assert_allclose(found.child_on_rest, own, atol=0.01)
+    else:
+        np.testing.assert_allclose(found.rest_on_rest, 1, atol=0.02)
+        np.testing.assert_allclose(found.child_on_rest, 1, atol=0.05)
 
 
-def test_planted_ancestors_against_flat_data(rng):
-    # Three levels; half of a node's tokens are no child's. In the flat data tokens have one vector
-    # each, of their last node, and the others of the parent know nothing of it. Many more tokens
-    # than dimensions: of few, the inverted covariance makes vectors too short.
+def test_own_vectors_of_planted_ancestors(rng):
     e = np.eye(10)
     level = np.repeat([0, 1, 2], [1600, 800, 800])
-    members = [np.arange(3200), np.arange(1600, 3200), np.arange(2400, 3200)]
-    edges, chains = np.array([[1, 0], [2, 1]]), np.array([[2, 1, 0]])
-    noise = 0.1 * rng.standard_normal((3200, 10))
-    for rows, expected in (
-        (np.cumsum(e[:3], axis=0)[level], [0, 0]),
-        (e[level], [-np.sqrt(2 / 3), -np.sqrt(1 / 2)]),
-    ):
-        rows = rows + noise
-        vectors = concept_vectors(rows, members)
-        moments = shared_moments(rows, members, np.array([1, 2, -1]))
-        found = to_rest_of_parent(rows, vectors, members, edges, "lda", 10, moments)
-        np.testing.assert_allclose(found, expected, atol=0.05)
     rows = np.cumsum(e[:3], axis=0)[level]  # the nodes' own tokens: exactly orthogonal
     own = np.array([rows[level == k].mean(axis=0) for k in range(3)])
-    np.testing.assert_allclose(to_parent(own, edges), 0, atol=1e-12)
-    np.testing.assert_allclose(to_grandparent(own, chains), 0, atol=1e-12)
+    np.testing.assert_allclose(to_parent(own, np.array([[1, 0], [2, 1]])), 0, atol=1e-12)
+    np.testing.assert_allclose(to_grandparent(own, np.array([[2, 1, 0]])), 0, atol=1e-12)
 
 
-def test_the_rest_of_a_parent_by_rows_and_by_sums(rng):
+def two_trees(rng, n=150, n_children=3):
+    """Two roots with children, mixed tokens: concepts, token -> tree and child (0: of none)."""
+    tree, child = np.divmod(rng.permutation(np.repeat(np.arange(2 * (n_children + 1)), n)),
+                            n_children + 1)  # fmt: skip
+    members, parents = [], []
+    for one in range(2):
+        members.append(np.flatnonzero(tree == one))
+        parents.append([])
+        root = len(members) - 1
+        for own in range(1, n_children + 1):
+            members.append(np.flatnonzero((tree == one) & (child == own)))
+            parents.append([root])
+    names = [str(node) for node in range(len(members))]
+    concepts = Concepts(names, [[name] for name in names], members, parents)
+    related = family(concepts, rng)
+    other = np.where(related.edges[:, 1] == 0, n_children + 1, 0)  # the other root
+    return concepts, replace(related, strangers=other), tree, child
+
+
+@pytest.mark.parametrize("d", [30, 600])  # fewer, and more than tokens of the rest
+@pytest.mark.parametrize("estimator", ["lda", "mean"])
+def test_held_out_finds_planted_parents(d, estimator, rng):
+    concepts, related, tree, child = two_trees(rng)
+    noise = rng.standard_normal((len(tree), d)) * np.sqrt(30 / d) * 0.3
+    e = np.eye(d)
+    parent, own = 3 * e[tree], np.where((child > 0)[:, None], e[2 + 4 * tree + child], 0)
+
+    def found(rows):
+        return held_out(rows, concepts.members, related, estimator, 0.7, 10, rng)
+
+    one = found(noise + parent + own)
+    np.testing.assert_allclose(one.train, 1)
+    np.testing.assert_allclose(one.test, 1, atol=0.12)
+    np.testing.assert_allclose(one.rest_on_rest, 1, atol=0.12)
+    np.testing.assert_allclose(one.child_on_rest, one.rest_on_rest, atol=0.12)
+    np.testing.assert_allclose(one.stranger_on_rest, 0, atol=0.12)
+    assert np.all(one.random < 0.75)  # a child's are half of its parent's or siblings' at most
+    # A child that has nothing of its parent: the rest still has.
+    one = found(noise + np.where((child > 0)[:, None], 0, parent) + 3 * own)
+    assert np.all(one.rest_on_rest > 0.5)
+    np.testing.assert_allclose(one.child_on_rest, 0, atol=0.15)
+    # Nothing is shared by any tokens.
+    one = found(noise)
+    np.testing.assert_allclose(one.train, 1)
+    for some in (one.test, one.random, one.rest_on_rest, one.child_on_rest, one.stranger_on_rest):
+        assert abs(some.mean()) < 0.4
+    assert abs(one.child_on_rest.mean() - one.rest_on_rest.mean()) < 0.4
+    # Random children of one parent each.
+    for node in (0, 4):
+        mixed = rng.permutation(concepts.members[node])
+        for k in range(3):
+            concepts.members[node + 1 + k] = np.sort(mixed[150 * k : 150 * (k + 1)])
+    one = found(noise + parent + own)
+    np.testing.assert_allclose(one.child_on_rest, one.rest_on_rest, atol=0.12)
+
+
+def test_a_stranger_is_judged_by_tokens_that_the_vector_does_not_know(rng):
+    concepts, related, tree, _ = two_trees(rng)
+    rows = 0.3 * rng.standard_normal((len(tree), 40)) + 3 * np.eye(40)[tree]
+    # The second root has tokens of the first tree's first child as well; siblings are all inside.
+    members = [*concepts.members]
+    members[4] = np.union1d(members[4], members[1])
+    found = held_out(rows, members, related, "lda", 0.7, 10, rng)
+    np.testing.assert_allclose(found.stranger_on_rest[:3], 0, atol=0.1)
+    inside = replace(related, strangers=np.array([2, 3, 1, 1, 2, 3]))
+    found = held_out(rows, members, inside, "lda", 0.7, 10, rng)
+    assert np.isnan(found.stranger_on_rest).tolist() == [True, True, True, True, False, False]
+    assert np.isfinite(found.child_on_rest).all()
+
+
+def test_held_out_is_its_definition(rng):
     rows = rows_of(rng, 200, 20)
-    members = [np.arange(150), np.arange(20, 60), np.arange(15), np.arange(7, 150), np.arange(145)]
-    edges = np.array([[1, 0], [2, 0], [3, 0], [4, 0]])
-    vectors = concept_vectors(rows, members)
-    moments = shared_moments(rows, members, np.full(5, -1))
-    assert 2 not in moments
-    found = to_rest_of_parent(rows, vectors, members, edges, "lda", 6, moments)
-    rest = [np.setdiff1d(members[0], members[child]) for child in (1, 2, 3)]
-    for row, some in enumerate(rest):
-        vector = plain_formula(rows[some], ledoit_wolf(rows[some])[0])
-        expected = cosines((vectors[row + 1] - vector)[None], vector[None])
-        np.testing.assert_allclose(found[row], expected[0], rtol=1e-7)
-    assert np.isnan(found[3])  # 5 are left
-    assert not np.isnan(to_rest_of_parent(rows, vectors, members, edges, "lda", 5, moments)).any()
+    ends = [(0, 150), (20, 60), (0, 15), (7, 150), (0, 145), (160, 161), (0, 200)]
+    members = [np.arange(*some) for some in ends]
+    parents = [[6], [0], [0], [0], [0], [6], []]
+    names = [str(node) for node in range(7)]
+    related = family(Concepts(names, [[name] for name in names], members, parents), rng)
+    ways: list[tuple[Estimator, int]] = [("lda", 5), ("mean", 3), ("lda", 2)]
+    for estimator, min_rest in ways:
+        found = held_out(rows, members, related, estimator, 0.6, min_rest, np.random.default_rng(5))
+        chosen = np.random.default_rng(5).random(200) < 0.6
+
+        def along(some, vector):
+            return (rows[some] @ vector).mean() / (vector @ vector)
+
+        for node, some in enumerate(members):
+            train, test = some[chosen[some]], some[~chosen[some]]
+            if len(train) < 2 or not len(test):
+                assert node == 5
+                assert np.isnan([found.train[5], found.test[5], found.random[5]]).all()
+                continue
+            vector = concept_vector(rows[train], estimator)
+            np.testing.assert_allclose(found.train[node], 1)
+            np.testing.assert_allclose(found.test[node], along(test, vector), rtol=1e-6)
+            assert np.isfinite(found.random[node])
+        several, unknown = [], 0
+        for row, (child, parent) in enumerate(related.edges.tolist()):
+            rest = np.setdiff1d(members[parent], members[child])
+            train, test = rest[chosen[rest]], rest[~chosen[rest]]
+            on_rest = [found.rest_on_rest[row], found.child_on_rest[row],
+                       found.stranger_on_rest[row]]  # fmt: skip
+            several.append(len(train))
+            if len(train) < min_rest or not len(test):
+                assert np.isnan(on_rest).all()
+                continue
+            vector = concept_vector(rows[train], estimator)
+            stranger = np.setdiff1d(members[related.strangers[row]], members[parent])
+            sets = (test, members[child], stranger)
+            if not len(stranger):
+                assert np.isnan(on_rest.pop())
+                unknown += 1
+            np.testing.assert_allclose(
+                on_rest,
+                [along(some, vector) for some in sets[: len(on_rest)]],
+                rtol=1e-6,
+                atol=1e-9,
+            )
+        assert unknown
+        assert min(several) < 5 < 20 <= max(several)  # both ways to the vector, and none
 
 
-def test_tokens_of_a_concept_project_on_it_and_others_do_not(rng):
-    centres = 5 * np.eye(40)[:4]
-    rows = np.repeat(centres, 200, axis=0) + 0.3 * rng.standard_normal((800, 40))
-    members = list(np.split(np.arange(800), 4))
-    found = existence(rows, members, np.arange(800), "lda", 0.8, rng)
-    np.testing.assert_allclose(found.train, 1)
-    np.testing.assert_allclose(found.test, 1, atol=0.05)
-    np.testing.assert_allclose(found.random, 0, atol=0.05)
-    # Sets of unlike tokens: their own project on 1 as ever, and no others.
-    noise = rng.standard_normal((800, 100))
-    found = existence(noise, np.split(np.arange(800), 16), np.arange(800), "lda", 0.8, rng)
-    np.testing.assert_allclose(found.train, 1)
-    assert abs(found.test.mean()) < 0.2
-    assert abs(found.random.mean()) < 0.2
+@given(st.sets(st.integers(0, 30)), st.integers(0, 20), st.integers(0, 99))
+def test_tokens_outside_are_no_members(some, n, seed):
+    found = _outside(np.array(sorted(some), dtype=np.int64), 31, n, np.random.default_rng(seed))
+    assert len(found) == n
+    assert set(found.tolist()) <= set(range(31)) - (some if len(some) < 31 else set())
+
+
+def test_tokens_outside_are_uniform(rng):
+    some = np.array([0, 1, 4, 7, 8, 9, 14])
+    counts = np.bincount(_outside(some, 15, 80_000, rng), minlength=15)
+    assert set(np.flatnonzero(counts == 0)) == set(some)
+    np.testing.assert_allclose(counts[counts > 0], 10_000, rtol=0.06)
+    every = np.bincount(_outside(np.arange(4), 4, 40_000, rng), minlength=4)
+    np.testing.assert_allclose(every, 10_000, rtol=0.06)
 
 
 def test_random_parts_of_a_parent_are_orthogonal_to_it(rng):
@@ -638,19 +739,52 @@ def test_correlation_with_closeness_is_spearmans(rng):
     cosine, close = (np.round(3 * rng.standard_normal((9, 9))) for _ in range(2))  # with ties
     upper = np.triu_indices(9, 1)
     expected = spearmanr(cosine[upper], close[upper])[0]
-    assert closeness_correlation(cosine, close) == pytest.approx(expected)
+    value, left = closeness_correlation(cosine, close)
+    assert value == pytest.approx(expected)
+    assert len(left) == 0
     chosen = rng.random((9, 9)) < 0.6
     some = np.argwhere(np.triu(chosen, 1)).T
     expected = spearmanr(cosine[tuple(some)], close[tuple(some)])[0]
-    assert closeness_correlation(cosine, close, chosen) == pytest.approx(expected)
-    assert np.isnan(closeness_correlation(np.ones((9, 9)), close))
-    assert np.isnan(closeness_correlation(cosine, close, np.zeros((9, 9), dtype=bool)))
+    assert closeness_correlation(cosine, close, chosen)[0] == pytest.approx(expected)
+    assert np.isnan(closeness_correlation(np.ones((9, 9)), close)[0])
+    assert np.isnan(closeness_correlation(cosine, close, np.zeros((9, 9), dtype=bool))[0])
+
+
+def test_correlation_without_a_group_has_the_ranks_of_all_pairs(rng):
+    cosine, close = rng.standard_normal((2, 12, 12))
+    groups = np.arange(12) % 4 + 7
+    i, j = np.triu_indices(12, 1)
+    ranks = rankdata(cosine[i, j]), rankdata(close[i, j])
+    value, left = closeness_correlation(cosine, close, None, groups)
+    assert value == pytest.approx(spearmanr(*ranks)[0])
+    assert len(left) == 4
+    for number, one in enumerate(left):
+        kept = (groups[i] != 7 + number) & (groups[j] != 7 + number)
+        assert one == pytest.approx(np.corrcoef(ranks[0][kept], ranks[1][kept])[0, 1])
+    # What is claimed: here all of it is between the concepts of one group.
+    same = groups[:, None] == groups
+    assert closeness_correlation(same + 0.01 * cosine, same.astype(float))[0] > 0.5
+    alone = np.array([0] * 11 + [1])  # without which no pair is left to vary
+    flat = np.zeros((12, 12))
+    flat[-1, :] = flat[:, -1] = np.arange(12)
+    assert np.isnan(closeness_correlation(flat, flat, None, alone)[1]).tolist() == [True, True]
 
 
 @given(st.lists(st.sets(st.integers(0, 20), min_size=1), min_size=1, max_size=8))
 def test_overlaps_are_exact(sets):
     found = overlaps([np.array(sorted(some)) for some in sets])
     np.testing.assert_array_equal(found, [[len(a & b) for b in sets] for a in sets])
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 8), min_size=1), min_size=1, max_size=8, unique_by=frozenset)
+)
+def test_largest_parts(sets):
+    found = largest_parts([np.array(sorted(some)) for some in sets]).tolist()
+    for own, part in zip(sets, found, strict=True):
+        parts = [len(other) for other in sets if other < own]
+        assert (part == -1) == (not parts)
+        assert part == -1 or (sets[part] < own and len(sets[part]) == max(parts))
 
 
 @given(dags(), st.integers(0, 2), st.integers(0, 99))

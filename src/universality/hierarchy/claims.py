@@ -122,7 +122,8 @@ class HeldOut:
     child_on_rest: np.ndarray
     """On the same, of the child's tokens: what the child shares with its siblings alone."""
     stranger_on_rest: np.ndarray
-    """On the same, of a concept neither above nor below the child."""
+    """On the same, of a concept neither above nor below the child: its tokens that are not the
+    parent's, since the vector is made of some of these; NaN if there are none."""
 
 
 def held_out(
@@ -165,11 +166,11 @@ def held_out(
             vector = concept_vector(moments[parent] - own, estimator)
         else:
             vector = concept_vector(rows[without(train[parent], train[child])], estimator)
-        stranger = related.strangers[row]
+        stranger = np.setdiff1d(members[related.strangers[row]], members[parent])
         means = (
             (test_sums[parent] - test_sums[child]) / n_judged,
             sums[child] / n_all[child],
-            sums[stranger] / n_all[stranger],
+            rows[stranger].mean(axis=0, dtype=np.float64) if len(stranger) else np.full(d, np.nan),
         )
         on_rest[:, row] = [mean @ vector / (vector @ vector) for mean in means]
     return HeldOut(*found, *on_rest)

@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from universality.errors import InputError
 from universality.hierarchy.claims import unit
 from universality.hierarchy.vectors import Estimator, concept_vector, concept_vectors
 from universality.nulls import permutation_p
@@ -26,12 +27,16 @@ class Corners:
 
 
 def corners(parent: np.ndarray, categories: Sequence[np.ndarray]) -> Corners:
-    """Leave out tokens of several categories; ValueError if a category has fewer than 3 left."""
+    """Leave out tokens of several categories; InputError if a category has fewer than 3 left."""
     token, count = np.unique(np.concatenate(categories), return_counts=True)
     several = token[count > 1]
     left = [np.setdiff1d(some, several, assume_unique=True) for some in categories]
-    if min(map(len, left)) < 3:
-        raise ValueError("a category has fewer than 3 tokens that are in no other")
+    for number, some in enumerate(left, 1):
+        if len(some) < 3:
+            raise InputError(
+                f"category {number} of a polytope has {len(some)} tokens that are in no other, "
+                "expected 3"
+            )
     return Corners(parent, left)
 
 
