@@ -340,8 +340,7 @@ def test_a_planted_child_rises_and_its_parent_stays(rng):
     sets = (own.test, rest.test, outside)
     rises, stays = contrasts(prompts, vector, 0.5, *sets)
     assert rises.min() > 0
-    siblings = stays - rises / 2  # less what is outside: the parent's tokens that are no child's
-    assert abs(siblings.mean()) < 0.25 * rises.mean()
+    assert abs(stays.mean()) < 0.25 * rises.mean()
     for some in contrasts(prompts, vector, 0.0, *sets):
         np.testing.assert_array_equal(some, np.zeros(40))
     assert masses(prompts, vector, 0.0, child, outside) == [0, 0]
@@ -356,11 +355,11 @@ def test_a_planted_child_rises_and_its_parent_stays(rng):
     moved = prompts.residuals + 0.5 * prompts.scales(prompts.residuals)[:, None] * vector
     change = probabilities(moved) - probabilities(prompts.residuals)
     assert gained[0] == pytest.approx(change[:, child].sum(axis=1).mean())
-    # A contrast is of mean logits, the parent's two parts alike.
+    # A contrast is of mean logits.
     logits = (prompts.normed(moved) - prompts.normed(prompts.residuals)) @ prompts.unembedding.T
     of = [logits[:, some].mean(axis=1) for some in sets]
     np.testing.assert_allclose(rises, of[0] - of[1])
-    np.testing.assert_allclose(stays, (of[0] + of[1]) / 2 - of[2])
+    np.testing.assert_allclose(stays, of[1] - of[2])
     # A whitened row times the difference of whitened vectors is what a logit changes by.
     difference = np.subtract(*concept_vectors(rows, [own.train, union]))
     shift = (prompts.unembedding - prompts.unembedding.mean(axis=0)) @ vector
@@ -659,18 +658,18 @@ PARAMS = f"""
 wordnet:
   nouns: {{data: data_noun, index: index_noun, letter: n}}
 concept_graphs:
-  one: &graph
+  one_nouns: &graph
     model: one
     words: nouns
     min_tokens: 3
     min_example_tokens: 2
     polytopes: {{animals: [animal.n.01, dog.n.01, bird.n.01, fish.n.01]}}
     interventions: [[animal.n.01, dog.n.01], [entity.n.01, food.n.01]]
-  two: {{<<: *graph, model: two}}
+  two_nouns: {{<<: *graph, model: two}}
 hierarchy: {SETTINGS}
 concept_layers:
   one:
-    graph: one
+    graph: one_nouns
     roots: [animal.n.01, food.n.01]
     min_tokens: 3
     n_other: 60
@@ -683,7 +682,7 @@ concept_layers:
     n_features: 2
     l0: 3
 concept_pairs:
-  pair: {{a: one, b: two}}
+  pair: {{a: one, b: two, words: nouns}}
 """
 
 
@@ -733,7 +732,11 @@ def project(small, tmp_path_factory):
     wordnet_words.command("nouns", found.artifacts, found.words / "nouns", found.params)
     for name in ("one", "two"):
         concept_graph.command(
-            name, found.artifacts, found.words, found.models, found.graphs / name, found.params
+            f"{name}_nouns",
+            found.words,
+            found.models,
+            found.graphs / f"{name}_nouns",
+            found.params,
         )
     for out in ("tables", "again"):
         run(found, root / out)
@@ -742,7 +745,7 @@ def project(small, tmp_path_factory):
 
 def run(project, out):
     vector_stage.command(
-        "one", project.graphs / "one", project.models / "one", project.corpus, 32,
+        "one_nouns", project.graphs / "one_nouns", project.models / "one", project.corpus, 32,
         out / "vectors", project.params,
     )  # fmt: skip
     concept_layers.command(
@@ -758,7 +761,7 @@ def test_wordnet_and_its_graph(project):
     assert list(words["pup"]) == ["pup", "pups", "Pup", "Pups"]
     synsets = set(read_table(project.words / "nouns" / "synsets.parquet")["synset"])
     assert {"dog.n.01", "dog.n.02", "entity.n.01"} <= synsets
-    table = read_table(project.graphs / "one" / "concepts.parquet").set_index("concept")
+    table = read_table(project.graphs / "one_nouns" / "concepts.parquet").set_index("concept")
     assert {"entity.n.01", "animal.n.01", "food.n.01"} < set(table.index)
     assert set(table.index) == {f"{name}.n.01" for name in (*CATEGORIES, *ABOVE.values())}
     names = table.index.to_list()
@@ -768,7 +771,7 @@ def test_wordnet_and_its_graph(project):
         assert set(row["tokens"]) < set(table.loc[f"{parent}.n.01", "tokens"])
     tokens = table.loc["fish.n.01", "tokens"]
     assert len(tokens) == table.loc["fish.n.01", "n_tokens"] >= 7
-    counts = read_table(project.graphs / "one" / "counts.parquet")
+    counts = read_table(project.graphs / "one_nouns" / "counts.parquet")
     assert counts["min_tokens"].tolist() == [2, 3]
     assert counts["concepts"].tolist() == [8, 8]
     assert set(counts["edges"]) == {7}
@@ -852,14 +855,16 @@ def test_tables_of_two_models(project):
 def test_wrong_keys_name_the_known_ones(project, tmp_path):
     with pytest.raises(InputError, match=r"no key 'wordnet\.verbs'; there is: nouns"):
         wordnet_words.command("verbs", project.artifacts, tmp_path, project.params)
-    with pytest.raises(InputError, match=r"no key 'concept_graphs\.three'; there is: one, two"):
-        concept_graph.command(
-            "three", project.artifacts, project.words, project.models, tmp_path, project.params
-        )
-    with pytest.raises(InputError, match=r"no key 'concept_graphs\.three'; there is: one, two"):
+    with pytest.raises(
+        InputError, match=r"no key 'concept_graphs\.three'; there is: one_nouns, two_nouns"
+    ):
+        concept_graph.command("three", project.words, project.models, tmp_path, project.params)
+    with pytest.raises(
+        InputError, match=r"no key 'concept_graphs\.three'; there is: one_nouns, two_nouns"
+    ):
         vector_stage.command(
-            "three", project.graphs / "one", project.models / "one", project.corpus, 32, tmp_path,
-            project.params,
+            "three", project.graphs / "one_nouns", project.models / "one", project.corpus, 32,
+            tmp_path, project.params,
         )  # fmt: skip
     with pytest.raises(InputError, match=r"no key 'concept_layers\.two'; there is: one"):
         concept_layers.command(
@@ -872,12 +877,10 @@ def test_wrong_keys_name_the_known_ones(project, tmp_path):
     wrong.write_text(PARAMS.replace("dog.n.01, bird.n.01", "dog.n.01, wolf.n.01", 1))
     with pytest.raises(InputError, match=r"no concept 'wolf\.n\.01'"):
         vector_stage.command(
-            "one", project.graphs / "one", project.models / "one", project.corpus, 32,
+            "one_nouns", project.graphs / "one_nouns", project.models / "one", project.corpus, 32,
             tmp_path / "out", wrong,
         )  # fmt: skip
     wrong.write_text(PARAMS.replace("words: nouns", "word: nouns", 1))
     with pytest.raises(InputError, match="known keys: model, words, min_tokens"):
-        concept_graph.command(
-            "one", project.artifacts, project.words, project.models, tmp_path / "out", wrong
-        )
+        concept_graph.command("one_nouns", project.words, project.models, tmp_path / "out", wrong)
     assert not (tmp_path / "out").exists()

@@ -182,7 +182,7 @@ def _sums(rows: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _outside(some: np.ndarray, n_rows: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `n` rows at random that are not in `some`, ascending; any if it holds all."""
+    """Return `n` rows at random that are not in `some`, any if it holds all; `some` ascends."""
     if len(some) == n_rows:
         return rng.integers(n_rows, size=n)
     drawn = rng.integers(n_rows - len(some), size=n)

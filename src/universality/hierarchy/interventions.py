@@ -2,7 +2,8 @@
 
 They add l_child - l_parent and look at mean logits: of the child's tokens against the parent's
 others, which should rise, and of the parent's against all others, which should stay. Here the
-vector is made of some tokens and the logits are those of others.
+vector is made of some tokens and the logits are those of others; and the parent's are without the
+child's, which rise and would take the mean along.
 """
 
 from collections.abc import Callable
@@ -87,14 +88,13 @@ def contrasts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the changes of two differences of mean logits at every prompt, `(n,)` each.
 
-    child: the child's tokens less the parent's others (`siblings`); parent: all of the parent's,
-    the two parts weighing alike, less `outside`.
+    child: the child's tokens less the parent's others (`siblings`); parent: these less `outside`.
     """
     change = prompts.added(vector, strength)
     of_child, of_siblings, of_outside = (
         change @ prompts.unembedding[some].mean(axis=0) for some in (child, siblings, outside)
     )
-    return of_child - of_siblings, (of_child + of_siblings) / 2 - of_outside
+    return of_child - of_siblings, of_siblings - of_outside
 
 
 def masses(prompts: Prompts, vector: np.ndarray, strength: float, *sets: np.ndarray) -> list[float]:

@@ -25,7 +25,7 @@ Values = dict[str, np.ndarray]
 
 MORE_IS_BETTER = {
     "held_out_test": True,
-    "held_out_child_on_rest": True,
+    "held_out_child_above_stranger": True,
     "to_parent_abs": False,
     "to_grandparent_abs": False,
     "closeness": True,
@@ -83,7 +83,11 @@ def measure(
         space.rows, members, family, space.estimator, space.settings.train_share,
         space.settings.min_rest, rng,
     )  # fmt: skip
-    return values | {f"held_out_{name}": value for name, value in vars(found).items()}
+    values |= {f"held_out_{name}": value for name, value in vars(found).items()}
+    # What a child lacks of its parent's vector, 0 if orthogonal, and has more than others.
+    values["held_out_rest_above_child"] = found.rest_on_rest - found.child_on_rest
+    values["held_out_child_above_stranger"] = found.child_on_rest - found.stranger_on_rest
+    return values
 
 
 def heat_maps(space: Space, vectors: np.ndarray) -> dict[str, np.ndarray]:
@@ -189,7 +193,8 @@ def beside(
     """Return the controls of a statistic: mean, central 95% of the draws, and p of a claim."""
     name, found = row["statistic"], {}
     for control, draws in drawn.items():
-        values = np.array([draw[name] for draw in draws if name in draw])
+        values = np.array([draw.get(name, np.nan) for draw in draws])
+        values = values[np.isfinite(values)]
         if not len(values):
             continue
         found[control] = float(values.mean())

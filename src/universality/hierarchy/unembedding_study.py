@@ -136,7 +136,7 @@ def intervention_table(
 
         vector, sets = changes(child)
         found = interventions.contrasts(prompts, vector, strength, *sets)
-        moved = interventions.masses(prompts, vector, strength, child, np.setdiff1d(parent, child))
+        moved = interventions.masses(prompts, vector, strength, *sets)
         controls: Mapping[str, list[tuple[np.ndarray, ...]]] = {"nested": [], "random": []}
         for _ in range(settings.nulls.n_nested):
             drawn, of = changes(rng.choice(parent, size=len(child), replace=False))

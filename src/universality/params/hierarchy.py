@@ -97,6 +97,12 @@ class Hierarchy(Section):
     n_permutations: Annotated[int, Field(ge=19, description="of concepts' names, between models")]
     seed: Annotated[int, Field(ge=0)]
 
+    @model_validator(mode="after")
+    def _two(self) -> "Hierarchy":
+        if self.nulls.n_nested < 2:
+            raise ValueError("nulls.n_nested is below 2: each draw is judged against the others")
+        return self
+
 
 class ConceptLayers(Section):
     """Concepts in the activations of single tokens."""

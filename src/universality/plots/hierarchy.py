@@ -32,6 +32,8 @@ PANELS = {
         "held_out_rest_on_rest": "such tokens, held out",
         "held_out_child_on_rest": "the child's tokens",
         "held_out_stranger_on_rest": "another concept's tokens",
+        "held_out_rest_above_child": "first − second (claim: 0)",
+        "held_out_child_above_stranger": "second − third",
     },
     "hierarchy: |cos|, 0 if orthogonal": {
         "to_parent_abs": "child − parent, parent",
@@ -114,7 +116,7 @@ def ablations(summary: pd.DataFrame, graph: str) -> Figure:
     """Draw four statistics by every way to estimate concept vectors."""
     shown = {
         "held_out_test": "existence: held-out tokens",
-        "held_out_child_on_rest": "child's tokens on its parent\nwithout it",
+        "held_out_rest_above_child": "what the child lacks of its\nparent's vector (claim: 0)",
         "to_parent_abs": "|cos| of child − parent, parent",
         "closeness_apart": "closeness and cos, no common token",
     }
@@ -230,7 +232,7 @@ def interventions(table: pd.DataFrame, graph: str) -> Figure:
     """Draw how l_child - l_parent, added at real prompts, changes held-out logits."""
     titles = {
         "child": "the child's tokens less\nthe parent's others",
-        "parent": "the parent's tokens less\nall others (claim: 0)",
+        "parent": "the parent's others less\nall other tokens (claim: 0)",
     }
     figure, all_axes = panels(2, 2, (4.2, 2.7), sharey=True)
     controls = {
@@ -255,7 +257,7 @@ def layers(summary: pd.DataFrame, shapes: pd.DataFrame, model: str) -> Figure:
     """Draw the claims over depth, alone and in context, with LDA and with means."""
     shown = {
         "held_out_test": "existence: held-out tokens",
-        "held_out_child_on_rest": "child's tokens on its\nparent without it",
+        "held_out_rest_above_child": "what the child lacks of its\nparent's vector (claim: 0)",
         "to_parent_abs": "|cos| of child − parent, parent",
         "closeness_apart": "closeness and cos,\nno common token",
     }

@@ -19,9 +19,7 @@ def command(
     """Compare the cosines of the concept vectors that both models have."""
     pair = load_section(params, ConceptPair, "concept_pairs", key)
     settings = load_section(params, Hierarchy, "hierarchy")
-    wanted = [
-        load_section(params, ConceptGraph, "concept_graphs", side) for side in (pair.a, pair.b)
-    ]
+    wanted = [load_section(params, ConceptGraph, "concept_graphs", side) for side in pair.graphs]
 
     from universality.hierarchy.between_models import study
     from universality.hierarchy.files import read_concepts
