@@ -128,19 +128,24 @@ def final_outputs(stages: list[Stage]) -> list[str]:
     return [out.path for stage in stages for out in stage.outputs if out.path not in read]
 
 
-def strays(root: Path, stages: list[Stage]) -> list[Path]:
-    """Return files that no stage makes in folders that a stage reads as a whole.
+def layout(stages: list[Stage]) -> list[list[str]]:
+    """Return all outputs, and the folders that a stage reads as a whole."""
+    outputs = [out.path for stage in stages for out in stage.outputs]
+    shared = {dep for stage in stages for dep in stage.deps if members(dep, outputs) != [dep]}
+    return [outputs, sorted(shared)]
+
+
+def strays(root: Path, outputs: list[str], shared: list[str]) -> list[Path]:
+    """Return files that no stage makes in folders that a stage reads as a whole; see `layout`.
 
     They are left from earlier parameters, for example the table of a pair that is no more.
     """
-    outputs = [out.path for stage in stages for out in stage.outputs]
-    shared = {dep for stage in stages for dep in stage.deps if members(dep, outputs) != [dep]}
-    made = [root / path for path in outputs]
-    files = (file for folder in sorted(shared) for file in sorted((root / folder).rglob("*")))
+    made = {root / path for path in outputs}
+    files = (file for folder in shared for file in sorted((root / folder).rglob("*")))
     return [
         file
         for file in dict.fromkeys(files)
-        if file.is_file() and not any(path in (file, *file.parents) for path in made)
+        if file.is_file() and made.isdisjoint((file, *file.parents))
     ]
 
 

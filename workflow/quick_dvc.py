@@ -74,7 +74,7 @@ def _parse_once() -> None:
 
 
 def stored(key: str) -> str | None:
-    """Return the JSON of the YAML text with hash `key`, if an earlier process left it."""
+    """Return the JSON that an earlier process left under `key`, a hash of texts, if any."""
     path = PARSED / f"{key}.json"
     return path.read_text(encoding="utf-8") if path.is_file() else None
 

@@ -6,6 +6,8 @@ dvc.lock, metrics and figures stay as they are. The copy shares the DVC cache, a
 updates it and continues.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -37,19 +39,29 @@ def run(profile: str, runner: str) -> int:
         raise InputError(f"RUNNER is {runner!r}; there are: {', '.join(RUNNERS)}")
     folder = ROOT if profile == "embedded" else copy_tree(profile_file(profile))
     load_params(folder / "params.yaml")
+    os.chdir(folder)
     quick_dvc.quicken()
-    for file in dag.strays(folder, dag.load_stages(folder)):
+    for file in dag.strays(folder, *_layout()):
         sys.stderr.write(f"removing {file.relative_to(ROOT)}: no stage makes it any more\n")
         file.unlink()
     # The copy runs its own code, not that of the clone, which is the one installed.
     paths = [str(folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    os.chdir(folder)
     status = RUNNERS[runner]()
     if status == 0 and folder != ROOT:
         where = folder.relative_to(ROOT)
         sys.stderr.write(f"Profile {profile}: see {where}/figures and {where}/metrics\n")
     return status
+
+
+def _layout() -> list[list[str]]:
+    """Return `dag.layout` of the working directory; a second to find out, so it is remembered."""
+    import dag
+
+    texts = [Path(name).read_bytes() for name in ("dvc.yaml", "params.yaml")]
+    key = hashlib.sha256(b"layout\0" + b"\0".join(texts)).hexdigest()
+    found = quick_dvc.stored(key) or quick_dvc.store(key, dag.layout(dag.load_stages()))
+    return json.loads(found)
 
 
 def profile_file(profile: str) -> Path:

@@ -156,8 +156,9 @@ def test_strays_are_files_that_no_stage_makes(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     makers = [stage(outputs=(dag.Output(p, p == "t/b", None, True),)) for p in ("t/a", "t/b")]
-    assert dag.strays(tmp_path, [*makers, stage(deps=("t",))]) == [tmp_path / "t/old"]
-    assert dag.strays(tmp_path, makers) == []
+    assert dag.layout([*makers, stage(deps=("t",))]) == [["t/a", "t/b", "data/x"], ["t"]]
+    assert dag.strays(tmp_path, ["t/a", "t/b"], ["t"]) == [tmp_path / "t/old"]
+    assert dag.strays(tmp_path, *dag.layout(makers)) == []
 
 
 def test_shell_of_both_modes():
