@@ -291,6 +291,14 @@ def test_circles_where_they_were_planted(tables):
     assert tables["order_points"].query("space == 'activations'").groupby("side").size().eq(7).all()
 
 
+def test_equal_rows_have_one_map_too(rng):
+    # Seven equal rows apart from all others: ARPACK restarts from a random vector there.
+    rows = np.abs(rng.normal(size=(90, 6))).astype(np.float32)
+    rows[:7] = -1
+    first, again = (maps.umap_map(rows, 5, 0.1, 3, 2, 20) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
 def test_maps_repeat_themselves(inputs):
     rows = inputs.a.decoder
     first, again = (maps.umap_map(rows, 8, 0.1, 3, 2, 20) for _ in range(2))

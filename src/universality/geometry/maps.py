@@ -5,8 +5,10 @@ without the number beside it.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,7 +89,25 @@ def _fitted(
             n_epochs=n_epochs, precomputed_knn=(index, distance, _Exact(search)),
             random_state=seed, transform_seed=seed, n_jobs=1,
         )  # fmt: skip
-        return mapper.fit(x)
+        with _seeded_eigsh(seed):
+            return mapper.fit(x)
+
+
+@contextmanager
+def _seeded_eigsh(seed: int) -> Iterator[None]:
+    """Let UMAP's eigenvectors restart from a seed.
+
+    Where rows are equal, ARPACK's start lies in too small a space, and it goes on from a random
+    vector, which SciPy draws anew each time unless it is given a generator; UMAP gives none.
+    """
+    from scipy.sparse import linalg
+
+    plain = linalg.eigsh
+    linalg.eigsh = partial(plain, rng=np.random.default_rng(seed))
+    try:
+        yield
+    finally:
+        linalg.eigsh = plain
 
 
 def of_cosines(cosine: np.ndarray) -> np.ndarray:
