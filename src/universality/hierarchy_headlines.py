@@ -64,7 +64,7 @@ def layer_metrics(directory: Path) -> Metrics:
             key = f"{model}_{form}_layer_{row['layer']}_{row['estimator']}_{row['statistic']}"
             metrics[key] = numbers_of(row)
         if path.with_name("features.parquet").exists():
-            for row in table_rows(path.with_name("features.parquet")):
+            for row in table_rows(path.with_name("features.parquet"), finite=False):
                 metrics[f"{model}_{row['sae']}_{row['statistic']}"] = numbers_of(row)
     return metrics
 
@@ -74,5 +74,5 @@ def pair_metrics(directory: Path) -> Metrics:
     return {
         f"{path.parent.name}_rsa_{row['values']}_{row['pairs']}": numbers_of(row)
         for path in table_paths(directory, "*/rsa.parquet")
-        for row in table_rows(path)
+        for row in table_rows(path, finite=False)
     }

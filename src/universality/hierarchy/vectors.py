@@ -131,7 +131,7 @@ def _by_moments(moments: Moments, mean: np.ndarray, estimator: Estimator) -> np.
         return _pseudo_solved(gram, mean, None)
     gram *= (1 - intensity) / n
     gram[np.diag_indices_from(gram)] += intensity * level
-    return cho_solve(cho_factor(gram, lower=True, overwrite_a=True), mean)
+    return _solved(gram, mean)
 
 
 def _by_rows(centred: np.ndarray, mean: np.ndarray, estimator: Estimator) -> np.ndarray:
@@ -146,8 +146,19 @@ def _by_rows(centred: np.ndarray, mean: np.ndarray, estimator: Estimator) -> np.
     if intensity == 1:
         return mean
     gram[np.diag_indices_from(gram)] += n * intensity * level / (1 - intensity)
-    weights = cho_solve(cho_factor(gram, lower=True, overwrite_a=True), centred @ mean)
-    return mean - centred.T @ weights
+    return mean - centred.T @ _solved(gram, centred @ mean)
+
+
+def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return matrix^(-1) right.
+
+    Of a few rows in float32 that hardly shrink, rounding errors may outweigh the shrinkage: then
+    by least squares.
+    """
+    try:
+        return cho_solve(cho_factor(matrix, lower=True), right)
+    except LinAlgError:
+        return np.linalg.lstsq(matrix, right)[0]
 
 
 def shrinkage(

@@ -20,7 +20,7 @@ class WordnetWords(Section):
 class ConceptGraph(Section):
     """The concepts of a part of speech that a model has enough single tokens for."""
 
-    model: Id
+    model: Annotated[Id, Field(description="whose tokenizer; the key is `<model>_<words>`")]
     words: Annotated[Id, Field(description="key of `wordnet`")]
     min_tokens: Annotated[int, Field(ge=2, description="a tested concept has more tokens")]
     min_example_tokens: Annotated[
@@ -86,12 +86,12 @@ class Hierarchy(Section):
     min_rest: Annotated[
         int, Field(ge=2, description="tokens of a parent outside its child, to test without it")
     ]
-    nulls: Nulls
+    nulls: Annotated[Nulls, Field(description="beside every claim, by the first ablation")]
     ablations: Annotated[
         list[Ablation], Field(min_length=1, description="the first is the study's own")
     ]
     ablation_nulls: Annotated[Nulls, Field(description="of the other ablations, and of layers")]
-    intervening: Intervening
+    intervening: Annotated[Intervening, Field(description="vectors added at real prompts")]
     n_groups: Annotated[int, Field(ge=3, description="of tokens or concepts, for the jackknife")]
     n_bootstrap: Annotated[int, Field(ge=100, description="resamples of parents, for intervals")]
     n_permutations: Annotated[int, Field(ge=19, description="of concepts' names, between models")]
@@ -133,8 +133,8 @@ class ConceptLayers(Section):
 class ConceptPair(Section):
     """Two models whose concepts of the same words are compared."""
 
-    a: Id
-    b: Id
+    a: Annotated[Id, Field(description="model")]
+    b: Annotated[Id, Field(description="model")]
     words: Annotated[Id, Field(description="key of `wordnet`; `concept_graphs` has both")]
 
     @property

@@ -261,7 +261,8 @@ def layers(summary: pd.DataFrame, shapes: pd.DataFrame, model: str) -> Figure:
         "to_parent_abs": "|cos| of child − parent, parent",
         "closeness_apart": "closeness and cos,\nno common token",
     }
-    figure, all_axes = panels(len(shown) + 1, 5, (2.8, 2.6))
+    near = where(shapes, statistic="nearest_corner") if len(shapes) else shapes
+    figure, all_axes = panels(len(shown) + (len(near) > 0), 5, (2.8, 2.6))
     forms = ("alone", "in context")
     series = [(form, estimator) for form in forms for estimator in ("lda", "mean")]
     for axes, (statistic, title) in zip(all_axes, shown.items(), strict=False):
@@ -281,14 +282,13 @@ def layers(summary: pd.DataFrame, shapes: pd.DataFrame, model: str) -> Figure:
             )  # fmt: skip
         axes.set_title(title)
         axes.set_xlabel("after layer")
-    axes = all_axes[-1]
-    for form, index, line in zip(forms, (0, 2), ("-", "--"), strict=True):
-        near = where(shapes, form=form, statistic="nearest_corner")
-        mean = means(near, ["layer"], ["value", "random"])
-        axes.plot(column(mean, "layer"), mean["value"], **look(index))
-        axes.plot(column(mean, "layer"), mean["random"], color=NULL_COLOR, ls=line, lw=2)
-    axes.set_title("tokens nearest to their own\ncorner, mean over polytopes")
-    axes.set_xlabel("after layer")
+    for axes in all_axes[len(shown) :]:  # none where there are no polytopes
+        for form, index, line in zip(forms, (0, 2), ("-", "--"), strict=True):
+            mean = means(where(near, form=form), ["layer"], ["value", "random"])
+            axes.plot(column(mean, "layer"), mean["value"], **look(index))
+            axes.plot(column(mean, "layer"), mean["random"], color=NULL_COLOR, ls=line, lw=2)
+        axes.set_title("tokens nearest to their own\ncorner, mean over polytopes")
+        axes.set_xlabel("after layer")
     figure.suptitle(f"{model}: concepts in the activations of single tokens")
     legend_below(figure, all_axes, 3)
     return figure
