@@ -95,7 +95,7 @@ class Hierarchy(Section):
     n_groups: Annotated[int, Field(ge=3, description="of tokens or concepts, for the jackknife")]
     n_bootstrap: Annotated[int, Field(ge=100, description="resamples of parents, for intervals")]
     n_permutations: Annotated[int, Field(ge=19, description="of concepts' names, between models")]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, description="of all that is drawn at random")]
 
     @model_validator(mode="after")
     def _two(self) -> "Hierarchy":
