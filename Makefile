@@ -3,6 +3,9 @@
 PYTHON =
 PROFILE = embedded
 RUNNER = dvc
+STUDY =
+SET =
+VERSION =
 
 BIN = .venv/bin
 READY = .venv/installed
@@ -10,19 +13,26 @@ READY = .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup repro figures pull push bench lint test
+.PHONY: help setup repro figures pull push experiment verify release scaling bench audit lint test
 
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
 	@echo 'make repro PROFILE=smoke     the same with profiles/smoke.yaml, in runs/smoke'
 	@echo 'make repro RUNNER=snakemake  the same graph in parallel, with Snakemake'
+	@echo 'make repro RUNNER=slurm      the same on a cluster, from a login node'
 	@echo 'make pull                    get the cached tables instead of computing them'
+	@echo 'make pull STUDY=matching     only those of one study (a folder of figures/)'
+	@echo 'make experiment SET=KEY=VALUE   change a parameter, run what depends on it, compare'
 	@echo 'make figures                 redraw figures and metrics from the tables alone'
 	@echo 'make test                    lint, type-check and test'
 	@echo 'make lint                    only lint and type-check'
+	@echo 'make verify                  read all data again and drop what a disk has damaged'
 	@echo 'make bench                   speed beside other programs, in one run (after make repro)'
 	@echo 'make setup                   only make .venv; the others do it when it is needed'
 	@echo 'make push                    maintainers: put new tables into the committed remote/'
+	@echo 'make release VERSION=1.0.0   maintainers: pack the results, and check them in a clone'
+	@echo 'make scaling                 maintainers: draw the graph, and how runs scale'
+	@echo 'make audit                   known vulnerabilities of what requirements.lock names'
 
 setup: $(READY)
 
@@ -32,17 +42,27 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 repro: $(READY)
 	@$(BIN)/python workflow/run.py $(PROFILE) $(RUNNER)
 
-# Checked-out files have arbitrary times: without the touch, Snakemake would run stages again.
-# It touches only what is older than its inputs, and the toy models have none.
 pull: $(READY)
-	@$(BIN)/dvc pull --allow-missing
-	@$(BIN)/snakemake --touch --cores 1 --quiet all --forcerun toy_saes
+	@$(BIN)/python workflow/pull.py '$(STUDY)'
+
+experiment: $(READY)
+	@$(BIN)/python workflow/quick_dvc.py exp run --set-param '$(SET)'
+	@$(BIN)/dvc metrics diff
+
+verify: $(READY)
+	@$(BIN)/python workflow/dag.py verify
 
 figures: $(READY)
 	@$(BIN)/python workflow/figures.py
 
 push: $(READY)
 	@$(BIN)/python workflow/quick_dvc.py push `$(BIN)/python workflow/dag.py tables`
+
+release: $(READY)
+	@$(BIN)/python workflow/release.py $(VERSION)
+
+scaling: $(READY)
+	@$(BIN)/python workflow/scaling.py
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/sampling.py data/models/stories15m
@@ -52,6 +72,10 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/similarity.py
 	@$(BIN)/python benchmarks/pursuit.py
 	@$(BIN)/python benchmarks/hierarchy.py
+
+# Asks the vulnerability service of PyPI, so it needs the network.
+audit: $(READY)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 # `exact` (default) lets DVC run each stage, so dvc.lock and the run cache are kept as by
 # `dvc repro`. `--config mode=fast` runs the bare commands and records them all at the end, if
 # every job succeeded: for clusters, where DVC's locks on a shared file system hurt.
+# `--config gpus=1` asks the scheduler for a device for stages that can use one: by default, where
+# this machine has some.
 import sys
 from pathlib import Path
 
@@ -9,12 +11,16 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 import dag
+import gpus
 
 MODE = config.get("mode", "exact")
 if MODE not in ("exact", "fast"):
     raise WorkflowError(f"config mode is {MODE!r}, expected exact or fast")
-dag.check_params()
+dag.job.set_mode(MODE)  # not in the rules: another mode is no reason to run
+WITH_GPUS = config.get("gpus", bool(gpus.visible()))
+dag.check_inputs()
 STAGES = dag.load_stages()
+dag.stamp(STAGES)
 
 
 # Only what no other stage reads: after `make pull`, missing models are then no reason to run.
@@ -31,11 +37,12 @@ for stage in STAGES:
             stage.rule
         input:
             stage.inputs,
+            made_from=stage.stamp,
         output:
             [directory(o.path) if o.is_directory else o.path for o in stage.outputs],
         params:
-            cmd=stage.shell(MODE),
-            values=stage.params_text,
+            stage=f"--stage={stage.name}",
+            values=stage.made_from,
         log:
             f".snakemake/stages/{stage.rule}.log",
         conda:
@@ -43,11 +50,10 @@ for stage in STAGES:
         threads: stage.threads
         resources:
             mem_mb=stage.mem_mb,
+            gpu=stage.gpus if WITH_GPUS else 0,
         shell:
-            "({params.cmd}) > {log} 2>&1"
+            "python workflow/job.py {params.stage} {resources.gpu} > {log} 2>&1"
 
 
 onsuccess:
-    # Only after success: a commit takes whatever lies there for the truth.
-    if Path(dag.FAST_LOG).exists():
-        shell(f"dvc commit -q -f $(sort -u {dag.FAST_LOG}) && rm {dag.FAST_LOG}")
+    shell("python workflow/job.py commit")

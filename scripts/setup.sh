@@ -43,6 +43,7 @@ if ! { in_range .venv/bin/python && .venv/bin/pip --version; } >/dev/null 2>&1; 
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "installing requirements.lock into .venv (some minutes the first time)"
-.venv/bin/python -m pip install --quiet --requirement requirements.lock
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+# What is still lacking is torch: which build of it is this machine's choice, so it has no hash.
+.venv/bin/python -m pip install --quiet --no-build-isolation --editable .
 touch .venv/installed

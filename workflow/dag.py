@@ -5,10 +5,12 @@ This is the only file that uses DVC's internals (`Repo.index.stages`), which are
 On the command line, `python workflow/dag.py COMMAND`:
 - `sync` writes the code dependencies of every stage into dvc.yaml;
 - `check` compares dvc.yaml with the code, and dvc.lock with all it was made from; needs no data;
-- `tables` lists the outputs of the remote `tables`, the cached tables behind the figures.
+- `tables` lists the outputs of the remote `tables`, the cached tables behind the figures;
+- `verify` reads all data again, and removes from the cache what is damaged.
 """
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,11 +19,11 @@ from typing import Any
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
+import job
 import schedule
+from universality.errors import InputError
 
 ARTIFACTS = PurePosixPath("data/raw")
-FAST_LOG = ".snakemake/fast"
-"""The stages that ran in fast mode since the last `dvc commit`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Stage:
     """File -> key -> present value, sorted as in dvc.lock."""
     threads: int
     mem_mb: int
+    gpus: int
+    """1 if the stage can use a device, else 0."""
 
     @property
     def rule(self) -> str:
@@ -58,25 +62,26 @@ class Stage:
         return self.name.replace("@", "__").replace("-", "_")
 
     @property
-    def params_text(self) -> str:
-        """The parameter values in one fixed order: Snakemake re-runs the rule when it changes."""
-        return json.dumps(self.params, sort_keys=True)
+    def made_from(self) -> str:
+        """The command and the parameter values in one fixed order."""
+        return json.dumps([self.cmd, self.params], sort_keys=True)
 
     @property
     def is_drawn(self) -> bool:
         """Whether git tracks what it makes: figures and metrics."""
         return not all(out.in_cache for out in self.outputs)
 
-    def shell(self, mode: str) -> str:
-        """Return the shell command of the rule in `mode` exact or fast; see the Snakefile."""
-        if mode == "fast":
-            return f"{self.cmd} && echo {self.name} >> {FAST_LOG}"
-        # Waiting for the lock matters: without it, some of the parallel stages fail on it.
-        return f"python workflow/quick_dvc.py --wait-for-lock repro -q -s {self.name}"
+    @property
+    def stamp(self) -> Path:
+        """The file that `stamp` writes."""
+        return job.MADE_FROM / f"{self.name}.json"
 
 
 def load_stages(root: Path = Path(".")) -> list[Stage]:
     """Return every stage of the DVC project at `root`, in the order of dvc.yaml."""
+    import quick_dvc  # not at the top: it imports this file
+
+    quick_dvc.quicken()
     with Repo(str(root)) as repo:
         resolved = list(repo.index.stages)
         outputs = sorted(out.def_path for stage in resolved for out in stage.outs)
@@ -92,7 +97,7 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
         else:
             deps.append(dep.def_path)
     return Stage(
-        name=stage.addressing,
+        name=stage.name,  # not its address, which names the folder of another project
         cmd=stage.cmd,
         deps=tuple(sorted(deps)),
         inputs=tuple(path for dep in sorted(deps) for path in members(dep, all_outputs)),
@@ -100,13 +105,15 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
         params=dict(sorted(params.items())),
         threads=demand(stage)[0],
         mem_mb=demand(stage)[1],
+        gpus=demand(stage)[2],
     )
 
 
-def demand(stage: Any) -> tuple[int, int]:
-    """Return the threads and the memory in MB that DVC's `stage` uses: `meta` in dvc.yaml."""
+def demand(stage: Any) -> tuple[int, int, int]:
+    """Return the threads, MB of memory and GPUs that DVC's `stage` uses: `meta` in dvc.yaml."""
     meta = stage.meta or {}
-    return meta.get("threads", 1) * schedule.THREADS, meta.get("mem_mb", 1500)
+    threads = meta.get("threads", 1) * schedule.THREADS
+    return threads, meta.get("mem_mb", 1500), int(meta.get("device", "cpu") != "cpu")
 
 
 def _output(out: Any) -> Output:
@@ -135,6 +142,25 @@ def layout(stages: list[Stage]) -> list[list[str]]:
     return [outputs, sorted(shared)]
 
 
+def studies(stages: list[Stage]) -> dict[str, list[str]]:
+    """Return the tables of each study; its name is that of its folder in figures/.
+
+    They are all that the makers of what the figures are drawn from keep in the remote `tables`. Of
+    a folder that a stage reads as a whole it is all or nothing: with a part, the stage would run.
+    """
+    outputs, folders = layout(stages)
+    found = {}
+    for plot in stages:
+        makers = [stage for stage in stages if any(o.path in plot.inputs for o in stage.outputs)]
+        tables = [o.path for maker in makers for o in maker.outputs if o.remote == "tables"]
+        whole = [folder for folder in folders if members(folder, tables) != [folder]]
+        tables += [path for folder in whole for path in members(folder, outputs)]
+        for out in plot.outputs:
+            if tables and out.path.startswith("figures/"):
+                found[PurePosixPath(out.path).parts[1]] = sorted(set(tables))
+    return found
+
+
 def strays(root: Path, outputs: list[str], shared: list[str]) -> list[Path]:
     """Return files that no stage makes in folders that a stage reads as a whole; see `layout`.
 
@@ -149,15 +175,37 @@ def strays(root: Path, outputs: list[str], shared: list[str]) -> list[Path]:
     ]
 
 
-def check_params(path: Path = Path("params.yaml")) -> None:
-    """Check the parameters before any job runs; Snakemake shows the error as one line."""
+def stamp(stages: list[Stage]) -> None:
+    """Give each stage a file that is newer than its outputs if its parameters changed since.
+
+    Snakemake itself remembers only the parameters of its own runs, so a change after a run by DVC,
+    or in a clone whose data were pulled, would be missed. A file is written when its content
+    changes, and dated back if dvc.lock says that the outputs were made so.
+    """
+    from dvc.utils.serialize import load_yaml
+
+    old = [s for s in stages if not s.stamp.is_file() or s.stamp.read_text() != s.made_from]
+    entries = load_yaml("dvc.lock")["stages"] if old and Path("dvc.lock").is_file() else {}
+    job.MADE_FROM.mkdir(parents=True, exist_ok=True)
+    for stage in old:
+        stage.stamp.write_text(stage.made_from, encoding="utf-8")
+        entry = entries.get(stage.name, {})
+        if (entry.get("cmd"), entry.get("params", {})) == (stage.cmd, stage.params):
+            os.utime(stage.stamp, (1, 1))
+
+
+def check_inputs() -> None:
+    """Check parameters and dvc.lock before any job runs; Snakemake shows the error as one line."""
     from snakemake.exceptions import WorkflowError
 
-    from universality.errors import InputError
+    import lock
+    import quick_dvc
     from universality.params.complete import load_params
 
+    quick_dvc.quicken()
     try:
-        load_params(path)
+        load_params(Path("params.yaml"))
+        lock.require_readable()
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -166,7 +214,9 @@ def main(arguments: list[str]) -> int:
     """Run one command; see the module's docstring. Returns the exit status."""
     import code_deps
     import lock
+    import verify
 
+    lock.require_readable()
     dvc_yaml, source, command = Path("dvc.yaml"), Path("src"), " ".join(arguments)
     if command == "sync":
         code_deps.sync(dvc_yaml, source)
@@ -178,11 +228,26 @@ def main(arguments: list[str]) -> int:
         outputs = [out for stage in load_stages() for out in stage.outputs]
         tables = [out.path for out in outputs if out.remote == "tables"]
         sys.stdout.write("".join(f"{path}\n" for path in tables))
+    elif command == "verify":
+        with Repo(".") as repo:
+            hashes = {
+                out.def_path: str(out.hash_info.value)
+                for stage in repo.index.stages
+                for out in stage.outs
+                if out.hash_info
+            }
+            damage = list(verify.repair(Path("."), Path(repo.cache.local.path), hashes))
+        sys.stderr.write("".join(f"{line}\n" for line in damage))
+        sys.stderr.write(f"{len(hashes)} outputs read; damaged files: {len(damage)}\n")
+        return 1 if damage else 0
     else:
-        sys.stderr.write("usage: python workflow/dag.py sync | check | tables\n")
+        sys.stderr.write("usage: python workflow/dag.py sync | check | tables | verify\n")
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"universality: {error}")

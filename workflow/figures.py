@@ -9,9 +9,11 @@ import shlex
 import sys
 from pathlib import Path
 
+import alone
 import forks
 import quick_dvc
 import schedule
+from universality.errors import InputError
 
 
 def main() -> int:
@@ -36,4 +38,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        with alone.alone(Path.cwd()):
+            sys.exit(main())
+    except InputError as error:
+        sys.exit(f"universality: {error}")

@@ -8,7 +8,9 @@ like any other.
 import ctypes
 import multiprocessing
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +22,12 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import gpus
+from universality.provenance import Run
+
 LOGS = Path(".dvc", "tmp", "stages")
 SHOWN = 40
-"""The last lines of a log that are shown when a stage fails."""
+"""The last lines of a log that are shown when a stage fails, without where in the code it was."""
 
 _PDEATHSIG = 1
 
@@ -75,16 +80,39 @@ def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) 
                 words, cwd=folder, env=environment, check=False, stdout=stream, stderr=stream
             ).returncode
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    if status:
-        sys.stderr.write("".join(f"{line}\n" for line in lines[-SHOWN:]))
+    took_up = "".join(line.removeprefix("used") for line in lines if line.startswith(_USED))
     why = {0: "", -signal.SIGKILL: "killed, perhaps for its memory, after "}
-    used = lines[-1] if lines and lines[-1].startswith(_USED) else ""
     took = f"{why.get(status, 'failed after ')}{time.monotonic() - start:.0f} s"
-    sys.stderr.write(f"{name}: {took}{used.removeprefix(_USED)}\n")
+    more = ""
+    if status:
+        sys.stderr.write("".join(f"{line}\n" for line in reasons(lines)[-SHOWN:]))
+        more = f"; all it said: {LOGS / log.name}"
+        if shutil.disk_usage(folder).free < _ROOM:  # then its log may lack the reason
+            more += f"; no space left on the device of {folder}"
+    sys.stderr.write(f"{name}: {took}{took_up}{more}\n")
     return status
 
 
-_USED = "used"
+def reasons(lines: list[str]) -> list[str]:
+    """Return the `lines` of a log without the frames of tracebacks; what was raised stays."""
+    shown, inside = [], False
+    for line in lines:
+        inside = line.startswith(_TRACEBACK) or (inside and line.startswith("  "))
+        if not inside and not line.startswith(_USED):
+            shown.append(line)
+    return shown
+
+
+_USED = "used, "
+_TRACEBACK = "Traceback (most recent call last):"
+_ROOM = 1 << 20
+
+
+def used(name: str, folder: Path) -> Run | None:
+    """Return what the last run of stage `name` took, if it was forked."""
+    text = (folder / LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+    found = re.search(rf"^{_USED}(\S+) s of CPU, (\S+) GB(?:, GPU (\S+))?$", text, re.M)
+    return Run.here(float(found[1]), float(found[2]), found[3] or "") if found else None
 
 
 def _call(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> None:
@@ -107,6 +135,8 @@ def _call(words: list[str], folder: Path, environment: dict[str, str], log: Path
     finally:
         use = resource.getrusage(resource.RUSAGE_SELF)
         cpu, peak = use.ru_utime + use.ru_stime, use.ru_maxrss / 1e6
+        device = environment.get(gpus.VARIABLE)
+        where = f", GPU {device}" if device else ""
         sys.stdout.flush()
-        sys.stderr.write(f"{_USED}, {cpu:.0f} s of CPU, {peak:.1f} GB\n")
+        sys.stderr.write(f"{_USED}{cpu:.1f} s of CPU, {peak:.1f} GB{where}\n")
         sys.stderr.flush()

@@ -11,12 +11,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from universality.errors import InputError
+
 if TYPE_CHECKING:
     from dag import Stage
 
 IGNORED = ".snakemake_timestamp"
 STORES = ("remote/files/md5", ".dvc/cache/files/md5")
 """Where DVC keeps files under their hash; the first is committed and holds the tables."""
+
+
+def require_readable(path: Path = Path("dvc.lock")) -> None:
+    """Raise `InputError` if `path` is cut off, has marks of a merge conflict, or is no dvc.lock."""
+    from dvc.exceptions import DvcException
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils import strictyaml
+
+    try:
+        strictyaml.load(str(path), COMPILED_LOCKFILE_SCHEMA)
+    except FileNotFoundError:
+        return
+    except DvcException as error:
+        mark = getattr(error.__cause__, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        hint = getattr(error, "hint", "")
+        raise InputError(
+            f"{path.name} is damaged{where}{hint}: `git checkout {path.name}` brings back the "
+            "committed one; or delete it, and `make repro` writes a new one"
+        ) from error
 
 
 def problems(root: Path, stages: "list[Stage]") -> list[str]:

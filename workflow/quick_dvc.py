@@ -1,4 +1,4 @@
-"""`dvc` with less waiting: `python workflow/quick_dvc.py repro`, which is what `make repro` runs.
+"""`dvc` with less waiting: `workflow/quick_dvc.py repro`, which `make repro` runs, or `exp run`.
 
 What runs and what is written are DVC's own (a test compares every byte of dvc.lock), so plain `dvc
 repro` can go on where this stopped, and the other way round. These are quicker:
@@ -9,6 +9,16 @@ repro` can go on where this stopped, and the other way round. These are quicker:
 - it runs one stage after the other: here as many as there are cores (schedule.py), since most
   stages use one core well and two badly;
 - every stage imports its libraries: here they are imported once (forks.py).
+When and on what a stage ran is noted beside dvc.lock, in provenance.json.
+
+And two things are safer:
+- a file of the cache that changed since it was put there is removed and made again; DVC takes it
+  for whole if it is read-only, which a truncated one still is;
+- a stage whose outputs do not all get into the cache has failed; DVC only mentions it.
+
+And one is mended: `repro --pull` takes a folder of several stages' outputs for one output, which no
+remote has, and with `--allow-missing` runs a stage on a part of such a folder. Here the folder is
+made whole.
 
 DVC has no settings for these, so its internals are replaced; requirements.lock pins its version.
 """
@@ -26,13 +36,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import alone
 import forks
+import gpus
 import schedule
+from universality import provenance
 
 COMMAND = "universality"
 PARSED = Path(".dvc", "tmp", "parsed")
 N_PARSED = 16
 """So many texts are kept."""
+RAN: dict[str, provenance.Run] = {}
+"""Stage -> its run, until dvc.lock says what it made."""
 SERIAL = ("dry", "force_downstream", "interactive")
 """Options of `dvc repro` with which stages run one after the other, by DVC's own loop."""
 
@@ -42,16 +57,24 @@ def main(arguments: list[str]) -> int:
     from dvc.cli import main as dvc
 
     quicken()
-    if arguments[:1] == ["repro"]:
+    experiment = arguments[:2] == ["exp", "run"]
+    if "repro" not in arguments and not experiment:
+        return dvc(arguments)
+    if arguments[0] == "repro" or experiment:
         _many_at_once()
-    return dvc(arguments)
+        # Others may look at the project meanwhile: that is no reason to lose what a stage made.
+        arguments = ["--wait-for-lock", *arguments]
+    _fail_if_not_cached()
+    with alone.among_stages(Path()):
+        return dvc(arguments)
 
 
 @functools.cache
 def quicken() -> None:
-    """Make DVC in this process quick at reading and writing YAML."""
+    """Make DVC in this process quick at reading and writing YAML, and wary of its cache."""
     _parse_once()
     _write_one_entry()
+    _notice_damage()
 
 
 def _parse_once() -> None:
@@ -99,14 +122,18 @@ def _write_one_entry() -> None:
 
     def dump_stages(self: Lockfile, stages: list[Any], **options: Any) -> None:
         path = Path(self.path)
+        entries: dict[str, Any] = {}
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         after = before or dumps_yaml({"schema": "2.0", "stages": {}}).replace(" {}", "")
         for stage in stages:
-            entry = dumps_yaml({"stages": serialize.to_lockfile(stage, **options)})
+            entries |= serialize.to_lockfile(stage, **options)
+            entry = dumps_yaml({"stages": {stage.addressing: entries[stage.addressing]}})
             after = with_entry(after, entry.split("\n", 1)[1])
         if after != before:
             write_whole(path, after)
             self.repo.scm_context.track_file(self.relpath)
+        if new := {name: RAN.pop(name) for name in entries if name in RAN}:
+            provenance.note(path.parent, entries, new)
 
     Lockfile.dump_stages = dump_stages
 
@@ -129,6 +156,35 @@ def write_whole(path: Path, text: str) -> None:
 
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _notice_damage() -> None:
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+    from dvc_data.hashfile.state import StateNoop
+    from dvc_objects.errors import ObjectFormatError
+
+    by_mode = LocalHashFileDB.check
+
+    def check(self: Any, oid: str, check_hash: bool = True, _info: Any = None) -> Any:
+        if isinstance(self.state, StateNoop):  # a remote: no note of when its files were written
+            return by_mode(self, oid, check_hash, _info)
+        try:  # hashes what has another time, size or inode than when it was hashed last
+            return HashFileDB.check(self, oid, check_hash, _info)
+        except ObjectFormatError:
+            sys.stderr.write(f"removed from the cache, since it is damaged: {oid}\n")
+            raise
+
+    LocalHashFileDB.check = check
+
+
+def _fail_if_not_cached() -> None:
+    from dvc_data.hashfile import transfer
+
+    def fail(_: str, error: BaseException) -> None:
+        raise error
+
+    transfer._log_exception = fail
 
 
 class Turn:
@@ -163,37 +219,67 @@ class Turn:
             self._mine.acquire()
 
 
+def lacking(stage: Any, in_part: bool = False) -> list[str]:
+    """Return the outputs that DVC's `stage` reads and that are not here.
+
+    With `in_part`, only those of folders of which another part is here.
+    """
+    import dag  # not at the top: a forked stage imports the main file again
+
+    outputs = [out.def_path for out in stage.repo.index.outs]
+    found = []
+    for dep in stage.deps:
+        paths = dag.members(dep.def_path, outputs)
+        absent = [path for path in paths if not Path(path).exists()]
+        if not in_part or len(absent) < len(paths):
+            found += absent
+    return found
+
+
 def _many_at_once() -> None:
     from dvc.repo import reproduce
     from dvc.stage import run
     from dvc.stage.exceptions import StageCmdFailedError
     from dvc.utils.serialize import _yaml
 
-    import dag  # not at the top: a forked stage imports the main file again
+    import dag
 
     one_by_one, plain = reproduce._reproduce, run._run
     turns: list[Turn] = []
+    with_device: set[str] = set()
+
+    def pull(stage: Any, paths: list[str]) -> None:
+        if paths:
+            stage.repo.pull(paths)
 
     def reproduce_all(
         stages: list[Any], graph: Any = None, on_error: str = "fail", **options: Any
     ) -> list[Any]:
+        with_device.update(stage.addressing for stage in stages if dag.demand(stage)[2])
         unusual = on_error != "fail" or any(options.get(name) for name in SERIAL)
         if graph is None or unusual:
             return one_by_one(stages, graph=graph, on_error=on_error, **options)
         options.pop("force_downstream", None)
+        one = options.pop("repro_fn", reproduce._reproduce_stage)
         turn = Turn(stages[0].repo)
         turns[:] = [turn]
 
         def work(stage: Any) -> Any:
             with turn:
-                return reproduce._reproduce_stage(
-                    stage, upstream=list(graph.successors(stage)), **options
-                )
+                if options.get("pull"):
+                    pull(stage, lacking(stage, in_part=True))
+                return one(stage, upstream=list(graph.successors(stage)), **options)
 
+        took = provenance.cpu_seconds(Path())
         turn.repo.lock.unlock()  # it is locked by the caller, who unlocks it
         try:
             results, errors = schedule.run(
-                stages, {stage: set(graph.successors(stage)) for stage in stages}, work, dag.demand
+                stages,
+                {stage: set(graph.successors(stage)) for stage in stages},
+                work,
+                dag.demand,
+                devices=len(gpus.visible()),
+                seconds=lambda stage: took.get(stage.addressing, 1),
             )
         finally:
             turn.repo.lock.lock()
@@ -210,12 +296,19 @@ def _many_at_once() -> None:
                 plain(executable, cmd, **options)
                 return
             name = options["env"]["DVC_STAGE"]
-            status = forks.run(name, words, Path(options["cwd"]), options["env"])
+            with gpus.one() if name in with_device else contextlib.nullcontext("") as device:
+                environment = {**options["env"], gpus.VARIABLE: device}
+                folder = Path(options["cwd"])
+                status = forks.run(name, words, folder, environment)
+                took = forks.used(name, folder)
         if status != 0:
             raise StageCmdFailedError(cmd, status)
+        if took:
+            RAN[name] = took
 
     reproduce._reproduce = reproduce_all
     run._run = run_command
+    run._pull_missing_deps = lambda stage: pull(stage, lacking(stage))
 
 
 if __name__ == "__main__":

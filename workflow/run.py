@@ -1,5 +1,6 @@
-"""Run the pipeline with one profile: `python workflow/run.py PROFILE RUNNER`.
+"""Run the pipeline with one profile: `python workflow/run.py PROFILE RUNNER [TARGET ...]`.
 
+Targets are the runner's: stages for DVC, files or rules for Snakemake; without, it is everything.
 `embedded` is params.yaml itself and runs in place. Any other profile runs in runs/PROFILE, a copy
 of the source tree with profiles/PROFILE.yaml as its params.yaml, so that the committed parameters,
 dvc.lock, metrics and figures stay as they are. The copy shares the DVC cache, and a later run
@@ -15,43 +16,72 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import alone
+import gpus
 import quick_dvc
 from universality.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-SNAKEMAKE = ["snakemake", "--workflow-profile", "workflow/profiles/local"]
-RUNNERS: dict[str, Callable[[], int]] = {
-    "dvc": lambda: quick_dvc.main(["repro"]),
-    "snakemake": lambda: subprocess.run(SNAKEMAKE, check=False).returncode,
+RUNNERS: dict[str, Callable[[list[str], int], int]] = {
+    "dvc": lambda targets, _: quick_dvc.main(["repro", *targets]),
+    "snakemake": lambda targets, held: _snakemake(
+        held, "local", f"--resources=gpu={len(gpus.visible())}", *targets
+    ),
+    "slurm": lambda targets, held: _slurm(held, targets),
 }
 # Results, and what only the clone itself needs: a copy makes its own or does without.
-LEFT_OUT = {"dvc.lock", "params.yaml", "metrics", "figures", "remote", "tests", "runs", ".ci"}
+RESULTS = {"dvc.lock", "provenance.json", "metrics", "figures"}
+LEFT_OUT = RESULTS | {"params.yaml", "remote", "tests", "runs", ".ci"}
 REPLACED = ("src", "workflow")
 """Folders that a copy gets anew, so that a file removed here is removed there."""
 
 
-def run(profile: str, runner: str) -> int:
+def run(profile: str, runner: str, *targets: str) -> int:
     """Run `profile` and say where the results are; returns the runner's exit status."""
-    import dag  # not at the top: a forked stage imports this file again
-    from universality.params.complete import load_params
-
     if runner not in RUNNERS:
         raise InputError(f"RUNNER is {runner!r}; there are: {', '.join(RUNNERS)}")
-    folder = ROOT if profile == "embedded" else copy_tree(profile_file(profile))
+    file = None if profile == "embedded" else profile_file(profile)
+    folder = ROOT / "runs" / profile if file else ROOT
+    with alone.alone(folder) as held:
+        if file:
+            copy_tree(file, folder)
+        status = _run(folder, RUNNERS[runner], list(targets), held)
+    if status == 0 and file:
+        where = folder.relative_to(ROOT)
+        sys.stderr.write(f"Profile {profile}: see {where}/figures and {where}/metrics\n")
+    return status
+
+
+def _run(
+    folder: Path, runner: Callable[[list[str], int], int], targets: list[str], held: int
+) -> int:
+    import dag  # not at the top: a forked stage imports this file again
+    import lock
+    from universality.params.complete import load_params
+
     load_params(folder / "params.yaml")
     os.chdir(folder)
     quick_dvc.quicken()
+    lock.require_readable()
     for file in dag.strays(folder, *_layout()):
         sys.stderr.write(f"removing {file.relative_to(ROOT)}: no stage makes it any more\n")
         file.unlink()
     # The copy runs its own code, not that of the clone, which is the one installed.
     paths = [str(folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    status = RUNNERS[runner]()
-    if status == 0 and folder != ROOT:
-        where = folder.relative_to(ROOT)
-        sys.stderr.write(f"Profile {profile}: see {where}/figures and {where}/metrics\n")
-    return status
+    return runner(targets, held)
+
+
+def _snakemake(held: int, profile: str, *arguments: str) -> int:
+    command = ["snakemake", "--workflow-profile", f"workflow/profiles/{profile}", *arguments]
+    # It inherits the lock: should it outlive this process, its run is still at work.
+    return subprocess.run(command, check=False, pass_fds=[held]).returncode
+
+
+def _slurm(held: int, targets: list[str]) -> int:
+    if not shutil.which("sbatch"):
+        raise InputError("RUNNER is 'slurm', but there is no sbatch; run it on a login node")
+    return _snakemake(held, "slurm", *targets)
 
 
 def _layout() -> list[list[str]]:
@@ -73,9 +103,8 @@ def profile_file(profile: str) -> Path:
     return path
 
 
-def copy_tree(params: Path) -> Path:
-    """Make or update runs/NAME, the copy that runs with `params`; returns its path."""
-    folder = ROOT / "runs" / params.stem
+def copy_tree(params: Path, folder: Path) -> None:
+    """Make or update `folder`, the copy that runs with `params`."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in REPLACED:
@@ -89,11 +118,10 @@ def copy_tree(params: Path) -> Path:
     cache = ROOT / ".dvc" / "cache"
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
     (folder / ".dvc" / "config.local").write_text(local, encoding="utf-8")
-    return folder
 
 
 if __name__ == "__main__":
     try:
         sys.exit(run(*sys.argv[1:]))
-    except InputError as error:
+    except (InputError, OSError) as error:  # a full or read-only disk
         sys.exit(f"universality: {error}")

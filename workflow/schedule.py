@@ -1,9 +1,9 @@
 """Run the nodes of a graph, several at once, each after all that it depends on."""
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from universality.errors import InputError
 
@@ -27,39 +27,40 @@ def memory_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
+Demand = Callable[[Node], tuple[int, ...]]
+"""Node -> threads, MB of memory, and GPUs that it uses."""
+
+
 def run(
     nodes: Sequence[Node],
     needs: Mapping[Node, set[Node]],
     work: Callable[[Node], Result],
-    demand: Callable[[Node], tuple[int, int]] = lambda _: (1, 0),
+    demand: Demand[Node] = lambda _: (1, 0),
     cores: int | None = None,
     memory: int | None = None,
+    devices: int = 0,
+    seconds: Callable[[Node], float] = lambda _: 1,
 ) -> tuple[dict[Node, Result], dict[Node, Exception]]:
     """Call `work` for every node, after it returned for all that the node `needs`.
 
-    Of the nodes that are ready, the one with the longest way to go after it starts first. So many
-    run at once as their `demand`, threads and MB, fits into `cores` (`n_cores`) and `memory`
-    (`memory_mb`), but always one. After an error nothing new starts; what runs is waited for.
+    Of the nodes that are ready, the one with the longest way to go after it starts first, in
+    `seconds`. So many run at once as their `demand` fits into `cores` (`n_cores`), `memory`
+    (`memory_mb`) and `devices`, but always one; without devices, all runs on the processor. After
+    an error nothing new starts; what runs is waited for.
 
     Returns:
         What `work` returned, and what it raised.
     """
-    room = cores or n_cores(), memory or memory_mb()
-    way = _ways(nodes, needs)
-    left = sorted(nodes, key=lambda node: -way[node])  # stable: else the given order
+    queue = _Queue(
+        nodes, needs, demand, (cores or n_cores(), memory or memory_mb(), devices), seconds
+    )
     running: dict[Future[Result], Node] = {}
     results: dict[Node, Result] = {}
     errors: dict[Node, Exception] = {}
     with ThreadPoolExecutor(len(nodes) or 1) as pool:
-        while running or (left and not errors):
-            for node in list(left if not errors else ()):
-                if not needs[node] & way.keys() <= results.keys():
-                    continue
-                used = zip(*map(demand, [node, *running.values()]), strict=True)
-                if running and any(sum(x) > y for x, y in zip(used, room, strict=True)):
-                    break  # or small ones would keep a large one waiting for ever
+        while running or (queue.left and not errors):
+            while not errors and (node := queue.next(results, running.values())) is not None:
                 running[pool.submit(work, node)] = node
-                left.remove(node)
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 node = running.pop(done)
                 error = done.exception()
@@ -70,16 +71,75 @@ def run(
     return results, errors
 
 
-def _ways(nodes: Sequence[Node], needs: Mapping[Node, set[Node]]) -> dict[Node, int]:
-    """Return the length of the longest chain of `nodes` that starts at each."""
-    way = dict.fromkeys(nodes, 0)
+def simulate(
+    nodes: Sequence[Node],
+    needs: Mapping[Node, set[Node]],
+    seconds: Callable[[Node], float],
+    demand: Demand[Node],
+    cores: int,
+    memory: int,
+) -> dict[Node, tuple[float, float]]:
+    """Return when each node would start and end if `run` had them to run, in seconds."""
+    queue = _Queue(nodes, needs, demand, (cores, memory, 0), seconds)
+    now, ended = 0.0, set()
+    running: dict[Node, float] = {}
+    times: dict[Node, tuple[float, float]] = {}
+    while running or queue.left:
+        while (node := queue.next(ended, running)) is not None:
+            running[node] = now + seconds(node)
+            times[node] = now, running[node]
+        first = min(running, key=running.__getitem__)
+        now = running.pop(first)
+        ended.add(first)
+    return times
 
-    def at_least(node: Node, length: int) -> None:
-        if node in way and way[node] < length:
-            way[node] = length
-            for other in needs[node]:
-                at_least(other, length + 1)
+
+class _Queue(Generic[Node]):
+    """Nodes that did not start yet."""
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        needs: Mapping[Node, set[Node]],
+        demand: Demand[Node],
+        room: tuple[int, int, int],
+        seconds: Callable[[Node], float],
+    ):
+        way = ways(nodes, needs, seconds)
+        self.left = sorted(nodes, key=lambda node: -way[node])  # stable: else the given order
+        self._needs = {node: needs[node] & way.keys() for node in nodes}
+        self._demand, self._room = demand, room if room[2] else room[:2]
+
+    def next(self, done: Container[Node], running: Iterable[Node]) -> Node | None:
+        """Take out the node that starts now, if one does."""
+        beside = [self._demand(node) for node in running]
+        for node in self.left:
+            if any(other not in done for other in self._needs[node]):
+                continue
+            used = zip(self._demand(node), *beside, strict=True)
+            if beside and any(sum(x) > y for x, y in zip(used, self._room, strict=False)):
+                return None  # or small ones would keep a large one waiting for ever
+            self.left.remove(node)
+            return node
+        return None
+
+
+def ways(
+    nodes: Sequence[Node], needs: Mapping[Node, set[Node]], seconds: Callable[[Node], float]
+) -> dict[Node, float]:
+    """Return the length in seconds of the longest chain of `nodes` that starts at each."""
+    after: dict[Node, list[Node]] = {node: [] for node in nodes}
+    for node in nodes:
+        for other in needs[node]:
+            if other in after:
+                after[other].append(node)
+    way: dict[Node, float] = {}
+
+    def length(node: Node) -> float:
+        if node not in way:
+            way[node] = seconds(node) + max(map(length, after[node]), default=0.0)
+        return way[node]
 
     for node in nodes:
-        at_least(node, 1)
+        length(node)
     return way

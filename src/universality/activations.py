@@ -44,7 +44,7 @@ class _AllFoundError(Exception):
 def collect(
     bridge: Any, tokens: Tokens, hooks: list[str], batch_tokens: int, mask_special: bool
 ) -> Iterator[Collected]:
-    """Yield the activations of `hooks` for every position, short documents first.
+    """Yield the activations of `hooks` for every position, short documents first, on the processor.
 
     Raises InputError when a hook does not exist or an activation is NaN or infinite.
     """
@@ -63,19 +63,20 @@ def collect(
         return hook
 
     trunk = bridge.original_model.base_model
+    device = next(trunk.parameters()).device
     # Entering the hooks costs more than a small batch, so it is done once for all batches.
     with bridge.hooks(fwd_hooks=[(name, keep(name)) for name in hooks]):
         for batch in progress(list(batches(tokens, batch_tokens)), desc="forward"):
             found.clear()
             with suppress(_AllFoundError):  # the layers above them are not needed
-                trunk(torch.from_numpy(batch.ids))
+                trunk(torch.from_numpy(batch.ids).to(device))
             kept = batch.valid.copy()
             if mask_special:
                 kept[:, 0] = False
             row, position = np.nonzero(kept)
-            mask = torch.from_numpy(kept)
+            mask = torch.from_numpy(kept).to(device)
             document = batch.rows[row]
-            activations = {name: found[name][mask].float() for name in hooks}
+            activations = {name: found[name][mask].float().cpu() for name in hooks}
             _check_finite(activations, tokens.documents[document])
             yield Collected(document, position.astype(np.int32), activations)
 

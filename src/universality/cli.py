@@ -76,6 +76,7 @@ STAGES = {
     "compare-concepts": "Compare the geometry of concepts in two models.",
     "metrics": "Collect the headline numbers of every study.",
     "published": "Write published numbers beside ours.",
+    "overview": "Write a few numbers of every study, and curves, for `dvc exp` and `dvc plots`.",
     "plot-models": "Draw the figures about the language models.",
     "plot-saes": "Draw the figures about the SAEs.",
     "plot-anatomy": "Draw the figures about what single features are.",
@@ -92,6 +93,7 @@ STAGES = {
     "plot-decomposition": "Draw the figures about what steering vectors are made of.",
     "plot-steering": "Draw the figures about steering vectors.",
     "plot-hierarchy": "Draw the figures about hierarchical concepts.",
+    "card": "Print where a number, an SAE, a model or a figure comes from.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
 

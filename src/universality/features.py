@@ -82,7 +82,8 @@ def sparse_features(
     for part in collect(bridge, tokens, hooks, batch_tokens, mask_special):
         places.append(tokens.bounds[part.document] + part.position)
         for name, (hook, sae) in saes.items():
-            parts[name].append(_to_csr(sae.encode(part.activations[hook])))
+            rows = part.activations[hook].to(sae.W_dec.device)
+            parts[name].append(_to_csr(sae.encode(rows).cpu()))
     place, order = _in_reading_order(places)
     stacked = {name: sp.csr_matrix(sp.vstack(part))[order] for name, part in parts.items()}
     return place, stacked

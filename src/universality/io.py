@@ -125,11 +125,25 @@ def write_arrays(
         save_file(contiguous, temporary, metadata=dict(metadata) if metadata else None)
 
 
+@contextmanager
+def open_arrays(path: Path, framework: str = "numpy") -> Iterator[Any]:
+    """Open a safetensors file; InputError if it is none, is cut off, or lies about its sizes.
+
+    The library reads at most 100 MB of header, and no tensor that does not lie within the file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(require(path), framework=framework) as file:
+            yield file
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read every array of a safetensors file into memory."""
-    from safetensors.numpy import load_file
-
-    return load_file(require(path))
+    with open_arrays(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def write_sparse(path: Path, matrix: "sp.csr_matrix | sp.csr_array") -> None:
@@ -142,9 +156,8 @@ def write_sparse(path: Path, matrix: "sp.csr_matrix | sp.csr_array") -> None:
 def read_sparse(path: Path) -> "sp.csr_matrix":
     """Read a CSR matrix written by `write_sparse`."""
     import scipy.sparse as sp
-    from safetensors import safe_open
 
-    with safe_open(require(path), framework="numpy") as file:
+    with open_arrays(path) as file:
         shape = tuple(json.loads(file.metadata()["shape"]))
         parts = [file.get_tensor(name) for name in ("data", "indices", "indptr")]
     return sp.csr_matrix(tuple(parts), shape=shape)

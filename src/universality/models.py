@@ -28,16 +28,16 @@ BOS, EOS = "<s>", "</s>"
 _SORTED_WINDOW = 512  # documents sorted by length together: little padding, still well mixed
 
 
-def load_bridge(path: Path) -> Any:
+def load_bridge(path: Path, device: str = "cpu") -> Any:
     """Open a model directory as a `TransformerBridge` in float32, in evaluation mode."""
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     require(path / "config.json")
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(path)
     bridge = TransformerBridge.boot_transformers(
-        str(path), hf_model=model, tokenizer=tokenizer, device="cpu"
+        str(path), hf_model=model.eval().to(device), tokenizer=tokenizer, device=device
     )
     return bridge.eval()
 

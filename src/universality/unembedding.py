@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from universality.errors import InputError
-from universality.io import read_json, require
+from universality.io import open_arrays, read_json, require
 from universality.saes.weights import mlp_output
 
 _UNEMBEDDING = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$")
@@ -70,20 +70,16 @@ def written_rows(decoder: np.ndarray, model: Path, hook: str) -> np.ndarray:
 
 def _tensors(model: Path) -> dict[str, Path]:
     """Return the file of every tensor outside the blocks, by its name."""
-    from safetensors import safe_open
-
     found = {}
     for path in sorted(require(model).glob("*.safetensors")):
-        with safe_open(path, framework="numpy") as file:
+        with open_arrays(path) as file:
             found |= {name: path for name in file.keys() if not _IN_A_BLOCK.search(name)}  # noqa: SIM118
     return found
 
 
 def _read(path: Path, name: str) -> np.ndarray:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
+    with open_arrays(path) as file:
         if file.get_slice(name).get_dtype() != "BF16":
             return file.get_tensor(name).astype(np.float32)
-    with safe_open(path, framework="pt") as file:  # numpy has no bfloat16; torch loads slowly
+    with open_arrays(path, "pt") as file:  # numpy has no bfloat16; torch loads slowly
         return file.get_tensor(name).float().numpy()

@@ -16,6 +16,7 @@ class Signs:
     def __init__(self, length: float = 1.0) -> None:
         self.length = length
         self.cfg = SimpleNamespace(d_in=16, d_sae=32)
+        self.W_dec = length * torch.cat([torch.eye(16), -torch.eye(16)])
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x.relu(), (-x).relu()], dim=-1)

@@ -140,6 +140,7 @@ def stage(name="s@x", **changes):
         "params": {"params.yaml": {"k": 1}},
         "threads": 1,
         "mem_mb": 1,
+        "gpus": 0,
     }
     return dag.Stage(name=name, **(given | changes))
 
@@ -151,6 +152,20 @@ def test_members_of_a_shared_directory():
     assert dag.members("src/a.py", outputs) == ["src/a.py"]
 
 
+def test_a_study_has_its_tables_and_no_part_of_a_folder():
+    kept = [dag.Output(path, True, "tables", True) for path in ("t/a", "page", "t/b", "u")]
+    figures = [dag.Output(f"figures/{name}", True, None, False) for name in ("one", "none")]
+    stages = [
+        stage("a", outputs=(kept[0], kept[1], dag.Output("model", True, None, True))),
+        stage("b", outputs=(kept[2],)),
+        stage("c", outputs=(kept[3],)),
+        stage("metrics", deps=("t", "u"), inputs=("t/a", "t/b", "u")),
+        stage("one", deps=("t/a",), inputs=("t/a",), outputs=(figures[0],)),
+        stage("none", outputs=(figures[1],)),
+    ]
+    assert dag.studies(stages) == {"one": ["page", "t/a", "t/b"]}
+
+
 def test_strays_are_files_that_no_stage_makes(tmp_path):
     for name in ("t/a", "t/old", "t/b/c", "other"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -159,12 +174,6 @@ def test_strays_are_files_that_no_stage_makes(tmp_path):
     assert dag.layout([*makers, stage(deps=("t",))]) == [["t/a", "t/b", "data/x"], ["t"]]
     assert dag.strays(tmp_path, ["t/a", "t/b"], ["t"]) == [tmp_path / "t/old"]
     assert dag.strays(tmp_path, *dag.layout(makers)) == []
-
-
-def test_shell_of_both_modes():
-    quick = "python workflow/quick_dvc.py --wait-for-lock repro -q -s s@x"
-    assert stage().shell("exact") == quick
-    assert stage().shell("fast").startswith("universality s x && ")
 
 
 def write(root, files):

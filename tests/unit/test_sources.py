@@ -1,5 +1,7 @@
 import hashlib
 import io
+import os
+import random
 import re
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 from universality.errors import InputError
 from universality.params.base import load_section, read_yaml, validate
+from universality.sources import places
 from universality.sources.catalogue import Artifact
 from universality.sources.fetch import MIRROR_VARIABLE, cache_directory, fetch
 
@@ -265,11 +268,85 @@ def test_npm_byte_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("archive", ["p-1.0-py3-none-any.whl", "p-1.0.tar.gz"])
+def test_a_member_is_not_unpacked_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: str
+) -> None:
+    archive_downloaded(monkeypatch, archive, {"package/data.bin": CONTENT})
+    monkeypatch.setattr(places, "LARGEST", len(CONTENT) - 1)
+    with pytest.raises(InputError, match="is larger than"):
+        fetch("thing", pinned([PYPI]), tmp_path / "out")
+    assert kept(tmp_path) == []
+    monkeypatch.setattr(places, "LARGEST", len(CONTENT))
+    fetch("thing", pinned([PYPI]), tmp_path / "out")
+
+
+@pytest.mark.parametrize("archive_sha256", [None, "0" * 64])
+def test_no_code_of_a_source_distribution_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive_sha256: str | None
+) -> None:
+    """With the real pip, and a package whose setup.py leaves a trace."""
+    index, trace = tmp_path / "index", tmp_path / "trace"
+    index.mkdir()
+    setup = f"open({str(trace)!r}, 'w').close()\nfrom setuptools import setup; setup(name='evil')\n"
+    with tarfile.open(index / "some-package-1.0.tar.gz", "w:gz") as archive:
+        for name, text in {"setup.py": setup, "PKG-INFO": "Name: some-package\n"}.items():
+            info = tarfile.TarInfo(f"some-package-1.0/{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip's spelling of "do not isolate"
+    place = {**PYPI, "archive_sha256": archive_sha256} if archive_sha256 else PYPI
+    with pytest.raises(InputError, match="DO NOT MATCH" if archive_sha256 else "Could not find"):
+        fetch("thing", pinned([place]), tmp_path / "out")
+    assert not trace.exists()
+    plain = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(tmp_path / "to")]
+    subprocess.run([*plain, "some-package==1.0"], check=False, capture_output=True)
+    assert trace.exists()  # as it did before
+
+
+@pytest.mark.parametrize("archive", ["p-1.0-py3-none-any.whl", "p-1.0.tar.gz"])
 def test_missing_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: str) -> None:
     archive_downloaded(monkeypatch, archive, {"package/other": b"no"})
     with pytest.raises(InputError, match=f"no file package/data.bin in {archive}"):
         fetch("thing", pinned([PYPI]), tmp_path / "out")
     assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("archive", ["p-1.0-py3-none-any.whl", "p-1.0.tar.gz"])
+@pytest.mark.parametrize("damage", ["cut off", "altered"])
+def test_damaged_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: str, damage: str
+) -> None:
+    archive_downloaded(monkeypatch, archive, {"package/data.bin": random.Random(0).randbytes(9999)})
+    whole = subprocess.run
+
+    def damaged(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        done = whole(command, **options)
+        file = Path(command[command.index("--dest") + 1]) / archive
+        content = file.read_bytes()
+        half = len(content) // 2
+        rest = b"" if damage == "cut off" else bytes(100) + content[half + 100 :]
+        file.write_bytes(content[:half] + rest)
+        return done
+
+    monkeypatch.setattr(subprocess, "run", damaged)
+    with pytest.raises(InputError) as error:
+        fetch("thing", pinned([PYPI]), tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert archive in str(error.value) or "wrong file" in str(error.value)
+    assert kept(tmp_path) == []
+
+
+def test_altered_file_of_a_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = pinned([HUB])
+    monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path / "mirror"))
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / artifact.sha256).write_bytes(CONTENT[:-1])
+    with pytest.raises(InputError, match="wrong file from mirror"):
+        fetch("thing", artifact, tmp_path / "out")
+    assert kept(tmp_path) == [artifact.sha256]  # the mirror's own
 
 
 def test_the_catalogue_is_valid() -> None:

