@@ -1,5 +1,5 @@
 #!/bin/sh
-# The servers that tests start for themselves. Usage: sh scripts/servers.sh install
+# The servers, and the browser, that tests start for themselves. Usage: sh scripts/servers.sh install
 # It takes from Debian or Ubuntu what is missing, and starts none of it.
 set -eu
 
@@ -27,8 +27,12 @@ slurm() {
     has munged || echo munge
 }
 
+browser() {
+    has chromium || echo chromium
+}
+
 install() {
-    missing=$(echo $(ssh; http; slurm))
+    missing=$(echo $(ssh; http; slurm; browser))
     [ -n "$missing" ] || return 0
     [ "$(id -u)" = 0 ] && has apt-get || fail "install as root, with apt-get or your own: $missing"
     # Their packages would start them at once, for everybody, on the ports that all know.
