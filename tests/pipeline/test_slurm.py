@@ -119,7 +119,10 @@ def test_a_stage_on_a_gpu_asks_slurm_for_one(project):
 
 def test_two_jobs_have_two_devices(slurm, tmp_path):
     code = f'import sys; sys.path.insert(0, "{ROOT}/workflow"); import job'
-    job = f'{PYTHON} -c \'{code}; job.run("x", ["env"], True)\'; sleep 2'
+    # A job holds its device until both have said theirs: else the second may get the first's.
+    both = tmp_path / "both"
+    wait = f"for i in $(seq 600); do [ -e {both} ] && break; sleep .1; done"
+    job = f'{PYTHON} -c \'{code}; job.run("x", ["env"], True)\'; {wait}'
     for index in range(2):
         out = str(tmp_path / f"out{index}")
         command = ["sbatch", "--gpus=1", "--mem=100", f"--output={out}", f"--wrap={job}"]
@@ -137,7 +140,8 @@ def test_two_jobs_have_two_devices(slurm, tmp_path):
                 break
             time.sleep(0.1)
         seen += found
-    assert len(set(seen)) == 2
+    both.touch()
+    assert len(seen) == len(set(seen)) == 2
     assert set(seen) <= set("0123")
 
 

@@ -1,0 +1,1 @@
+"""The paper: its numbers, tables and published claims from the metrics, and its PDF."""
