@@ -196,7 +196,7 @@ STUDIES = {
     "plot_layers plot_sim",
     "steering": "steer decompose plot_steering plot_dec",
     "hierarchy": "wordnet concept compare_con plot_hier",
-    "results": "metrics published overview",
+    "results": "metrics overview paper",
 }
 """Study -> how the names of its kinds of stages begin; the first that fits counts."""
 

@@ -75,7 +75,7 @@ STAGES = {
     "concept-layers": "Test it in the activations of single tokens, and against SAE features.",
     "compare-concepts": "Compare the geometry of concepts in two models.",
     "metrics": "Collect the headline numbers of every study.",
-    "published": "Write published numbers beside ours.",
+    "paper": "Write the paper and its tables, published claims beside ours among them.",
     "overview": "Write a few numbers of every study, and curves, for `dvc exp` and `dvc plots`.",
     "plot-models": "Draw the figures about the language models.",
     "plot-saes": "Draw the figures about the SAEs.",

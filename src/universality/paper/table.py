@@ -9,7 +9,7 @@ Cell = str | Number
 
 @dataclass(frozen=True)
 class Table:
-    """A table; rows in which no number exists under these parameters are left out."""
+    """A table; rows whose numbers do not exist under these parameters are left out."""
 
     name: str
     caption: str
@@ -17,6 +17,8 @@ class Table:
     rows: list[list[Cell]]
     align: str = ""
     """`l` or `r` for each column; the first left and the others right if empty."""
+    keep_empty: bool = False
+    """Keep rows without a number."""
 
     def columns(self) -> str:
         """Return the alignment of each column."""
@@ -35,7 +37,7 @@ class Table:
             numbers = [
                 text for cell, text in zip(row, cells, strict=True) if isinstance(cell, Number)
             ]
-            if not numbers or any(text != NOT_HERE for text in numbers):
+            if self.keep_empty or not numbers or any(text != NOT_HERE for text in numbers):
                 written.append(cells)
         return written
 
