@@ -1,12 +1,13 @@
 """Compile `paper/main.typ`: numbers and tables from the metrics, the same bytes every time."""
 
 import json
+import re
 from pathlib import Path
 
 from universality.errors import InputError
 from universality.io import write_json
-from universality.paper.claims import claims_json, claims_table
-from universality.paper.numbers import AllMetrics
+from universality.paper.claims import claims_json, claims_table, read_claims
+from universality.paper.numbers import read_metrics
 from universality.paper.table import as_json, as_markdown, as_tex
 from universality.paper.tables import all_tables
 
@@ -20,25 +21,27 @@ def drawn_figures(figures: Path) -> list[str]:
     return [f"{path.parent.name}/{path.stem}" for path in found if path.parent.name not in OWN]
 
 
-def write_tables(metrics: AllMetrics, folder: Path) -> None:
-    """Write every table as .json (for typst), .tex and .md, and the published claims."""
+def write_tables(root: Path, folder: Path) -> None:
+    """Write every table as .json (for typst), .tex and .md, and the published claims.
+
+    `root` holds `metrics/` and `paper/claims.yaml`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {"published": claims_table(metrics)}
-    tables |= {table.name: table for table in all_tables(metrics)}
-    for name, table in tables.items():
-        write_json(folder / f"{name}.json", as_json(table, metrics) | _claims(name, metrics))
-        (folder / f"{name}.tex").write_text(as_tex(table, metrics), encoding="utf-8")
-        (folder / f"{name}.md").write_text(as_markdown(table, metrics), encoding="utf-8")
-
-
-def _claims(name: str, metrics: AllMetrics) -> dict[str, object]:
-    return {"claims": claims_json(metrics)} if name == "published" else {}
+    metrics = read_metrics(root / "metrics")
+    claims = read_claims(root / "paper" / "claims.yaml")
+    for table in [claims_table(claims, metrics), *all_tables(metrics)]:
+        written = as_json(table, metrics)
+        if table.name == "published":
+            written["claims"] = claims_json(claims, metrics)
+        write_json(folder / f"{table.name}.json", written)
+        (folder / f"{table.name}.tex").write_text(as_tex(table, metrics), encoding="utf-8")
+        (folder / f"{table.name}.md").write_text(as_markdown(table, metrics), encoding="utf-8")
 
 
 def compile_paper(root: Path) -> bytes:
     """Return the PDF of `paper/main.typ` under `root`, which holds tables, figures and metrics.
 
-    Raises `InputError` with typst's own message and place if the source is wrong, and if typst
+    Raises `InputError` with typst's own message and its place if the source is wrong, and if typst
     warns: of a font that is missing, say, or a reference that leads nowhere.
     """
     import typst
@@ -49,8 +52,8 @@ def compile_paper(root: Path) -> bytes:
             source, root=root, ignore_system_fonts=True, timestamp=0, sys_inputs=inputs(root)
         )
     except typst.TypstError as error:
-        where = "".join(f"\n{line}" for line in error.diagnostic.splitlines())
-        raise InputError(f"{source}: {error.message}{where}") from None
+        found = re.search(r"┌─ (\S+)", error.diagnostic)
+        raise InputError(f"{found[1] if found else source}: {error.message}") from None
     if said:
         raise InputError(f"{source}: typst warns: {said[0].message}")
     assert isinstance(pdf, bytes)

@@ -84,7 +84,13 @@ class Number:
         text = shown(x, self.digits, self.percent)
         ends = [value(metrics, beside(self.address, end)) for end in ("low", "high")]
         low, high = ends
-        if self.interval and not self.end and not self.over and low is not None and high is not None:
+        if (
+            self.interval
+            and not self.end
+            and not self.over
+            and low is not None
+            and high is not None
+        ):
             interval = [shown(end, self.digits, self.percent) for end in (low, high)]
             text += f" [{interval[0]}, {interval[1]}]"
         return text

@@ -14,10 +14,9 @@ def command(
     """Write the tables as JSON, LaTeX and Markdown, then compile the paper that reads them."""
     from universality.io import atomic_directory, atomic_path
     from universality.paper.build import compile_paper, write_tables
-    from universality.paper.numbers import read_metrics
 
     with atomic_directory(tables) as folder:
-        write_tables(read_metrics(root / "metrics"), folder)
+        write_tables(root, folder)
     pdf = compile_paper(root)
     with atomic_path(out) as path:
         path.write_bytes(pdf)
