@@ -1,0 +1,1 @@
+"""The report: figures, findings, pages and provenance as one static site."""

@@ -1,0 +1,255 @@
+"""What the report says, read from what a run has made."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from universality import provenance
+from universality.errors import InputError
+from universality.io import read_json, require
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study: folders of figures, and tables of the paper that begin so."""
+
+    id: str
+    title: str
+    question: str
+    folders: tuple[str, ...]
+
+
+STUDIES = (
+    Study("saes", "Sparse autoencoders", "How good are the SAEs, and what are their features?",
+          ("models", "saes", "sae_anatomy", "sae_errors", "sae_widths", "sae_toy")),
+    Study("matching", "Matching features", "Do two models share single features?",
+          ("matching", "match_agreement", "match_cards", "match_conditions")),
+    Study("similarity", "Comparing spaces", "Are the spaces shared, where single features are not?",
+          ("similarity", "layers", "maps")),
+    Study("steering", "Steering vectors", "What do vectors change, and what are they made of?",
+          ("steering", "decomposition")),
+    Study("hierarchy", "Hierarchies of concepts", "Do concepts form hierarchies?", ("hierarchy",)),
+)  # fmt: skip
+
+PAGES = {
+    "data/maps": "Maps of features: two models, linked",
+    "data/cards": "Cards: matched features in their text, side by side",
+    "data/dashboards": "Dashboards: features of one SAE",
+}
+"""Folder of pages, one folder each -> what they are."""
+
+
+@dataclass(frozen=True)
+class FigureOf:
+    """A figure with its caption, and the stage that drew it."""
+
+    name: str
+    caption: str
+    stage: str
+    card: str
+    """Where it comes from: what `universality card` prints."""
+
+    @property
+    def anchor(self) -> str:
+        """Id of the figure in its page."""
+        return self.name.replace("/", ".")
+
+
+def captions(folder: Path) -> dict[str, str]:
+    """Return the captions of `paper/captions`: pattern -> text."""
+    yaml = YAML(typ="safe")
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        found |= yaml.load(path) or {}
+    return found
+
+
+def caption_of(name: str, patterns: dict[str, str]) -> str:
+    """Return the caption of a figure `study/name`, its slots filled; as `caption-of` of lib.typ.
+
+    Raises `InputError` if there is none.
+    """
+    for pattern, text in patterns.items():
+        slots = re.findall(r"\{\w+\}", pattern)
+        expression = re.sub(r"\\\{\w+\\\}", "([a-z0-9_]+?)", re.escape(pattern))
+        found = re.fullmatch(expression, name)
+        if found:
+            for slot, value in zip(slots, found.groups(), strict=True):
+                text = text.replace(slot, value.replace("_vs_", " and "))
+            return text
+    raise InputError(f"paper/captions: no caption for {name}")
+
+
+class Cards:
+    """Where figures come from; the lock is read once, and each stage's card is made once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = provenance.read_lock(root)
+        self._texts: dict[str, str] = {}
+
+    def stage(self, path: str) -> str:
+        """Return the stage that made `path`."""
+        found = provenance.maker(self._lock, path)
+        if found is None:
+            raise InputError(f"{path}: no stage of dvc.lock makes it; `make repro`")
+        return found
+
+    def text(self, stage: str) -> str:
+        """Return the card of a stage, without the stages above it."""
+        if stage not in self._texts:
+            lines = provenance.lines(provenance.card(self._root, stage))
+            self._texts[stage] = "\n".join(_until(lines, "  all stages above"))
+        return self._texts[stage]
+
+
+def _until(lines: Iterator[str], start: str) -> Iterator[str]:
+    for line in lines:
+        if line.startswith(start):
+            return
+        yield line
+
+
+def figures(root: Path, study: Study, cards: Cards) -> list[FigureOf]:
+    """Return the figures of a study, in the order of its folders."""
+    patterns = captions(require(root / "paper" / "captions"))
+    found = []
+    for folder in study.folders:
+        for path in sorted((root / "figures" / folder).glob("*.svg")):
+            name = f"{folder}/{path.stem}"
+            stage = cards.stage(f"figures/{name}.svg")
+            found.append(FigureOf(name, caption_of(name, patterns), stage, cards.text(stage)))
+    return found
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that the pipeline made, and where the report has it."""
+
+    title: str
+    source: Path
+    to: str
+
+
+def pages(root: Path) -> dict[str, list[Page]]:
+    """Return the pages that are here, by what they are."""
+    found: dict[str, list[Page]] = {}
+    for folder, title in PAGES.items():
+        for path in sorted((root / folder).glob("*/index.html")):
+            name = path.parent.name
+            page = Page(
+                name.replace("_vs_", " and "), path, f"{Path(folder).name}/{name}/index.html"
+            )
+            found.setdefault(title, []).append(page)
+    return found
+
+
+@dataclass(frozen=True)
+class TableOf:
+    """A table of the paper as it stands in `paper/tables`."""
+
+    name: str
+    caption: str
+    header: list[str]
+    align: str
+    rows: list[list[str]]
+
+
+def tables(root: Path) -> dict[str, list[TableOf]]:
+    """Return study -> tables, `published` left out; by where the addresses of a table point."""
+    found: dict[str, list[TableOf]] = {}
+    for path in sorted(require(root / "paper" / "tables").glob("*.json")):
+        if path.stem == "published":
+            continue
+        read = read_json(path)
+        study = read["addresses"][0].split(":")[0] if read["addresses"] else "saes"
+        table = TableOf(path.stem, read["caption"], read["header"], read["align"], read["rows"])
+        found.setdefault("saes" if study == "models" else study, []).append(table)
+    return found
+
+
+def claims(root: Path) -> list[dict[str, str]]:
+    """Return the published claims with our numbers and verdicts."""
+    return read_json(require(root / "paper" / "tables" / "published.json"))["claims"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A key of params.yaml."""
+
+    key: str
+    value: str
+    description: str
+
+
+def parameters(root: Path) -> list[Parameter]:
+    """Return every leaf of params.yaml with what it means."""
+    from universality.params.complete import Params
+
+    values = YAML(typ="safe").load(require(root / "params.yaml"))
+    return list(_leaves(Params, values, ()))
+
+
+def _leaves(model: Any, value: Any, path: tuple[str, ...], about: str = "") -> Iterator[Parameter]:
+    fields = getattr(model, "model_fields", None)
+    if isinstance(value, dict) and value:
+        inner = None if fields else _model_in(model)
+        for key, item in value.items():
+            known = fields.get(key) if fields else None
+            below = known.annotation if known else inner
+            text = (known.description if known else None) or about
+            yield from _leaves(_model_in(below) or below, item, (*path, str(key)), text)
+    else:
+        shown = "none" if value is None or value in ({}, []) else _plain(value)
+        yield Parameter(".".join(path), shown, about)
+
+
+def _model_in(annotation: Any) -> Any:
+    """Return the section that a type holds, as in `dict[Id, Section]` or `Section | None`."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stage of dvc.lock, and the run that made it."""
+
+    stage: str
+    when: str
+    cpu_seconds: float | None
+    peak_gb: float | None
+    outputs: list[tuple[str, str]] = field(default_factory=list)
+    """Path and hash."""
+
+
+def runs(root: Path) -> tuple[list[Run], list[dict[str, Any]]]:
+    """Return every stage with its outputs' hashes and time, and the machines they ran on."""
+    lock = provenance.read_lock(root)
+    found, machines = [], []
+    for name, entry in lock.items():
+        outputs = [(out["path"], out["md5"]) for out in entry.get("outs", [])]
+        run = provenance.noted(root, name, entry)
+        if run is None:
+            found.append(Run(name, "not noted", None, None, outputs))
+            continue
+        if run.machine not in machines:
+            machines.append(run.machine)
+        found.append(Run(name, run.when, run.cpu_seconds, run.peak_gb, outputs))
+    return found, machines

@@ -1,0 +1,82 @@
+"""The report as HTML: one folder that needs no network and no server."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from universality.errors import InputError
+from universality.report import content
+from universality.saes.pages.dashboard_page import source, templates
+
+VERDICTS = {
+    "holds": "yes",
+    "holds, weaker": "part",
+    "does not hold": "no",
+    "cannot be tested here": "open",
+}
+"""Verdict -> class of its mark."""
+
+
+def build(root: Path, out: Path) -> None:
+    """Write the report of the run in `root` into the empty folder `out`.
+
+    Raises `InputError` if figures, tables or pages are not there.
+    """
+    cards = content.Cards(root)
+    studies = {study.id: content.figures(root, study, cards) for study in content.STUDIES}
+    if not any(studies.values()):
+        raise InputError(f"{root / 'figures'}: no figure; `make repro`, or `make figures`")
+    pages = content.pages(root)
+    lacking = [title for title in content.PAGES.values() if title not in pages]
+    if lacking:
+        raise InputError(f"no page: {lacking[0]}; `make pull` gets them, `make repro` makes them")
+    claims, tables = content.claims(root), content.tables(root)
+    common: dict[str, Any] = {"studies": content.STUDIES, "marks": VERDICTS}
+    extras = _copy(root, out, pages)
+    _page(out / "index.html", "index.html", common, claims=claims, pages=pages, extras=extras,
+          figures=studies)  # fmt: skip
+    for study in content.STUDIES:
+        own = [claim for claim in claims if claim["study"] == study.id]
+        _page(out / f"{study.id}.html", "study.html", common, study=study, claims=own,
+              tables=tables.get(study.id, []), figures=studies[study.id])  # fmt: skip
+    _page(out / "published.html", "published.html", common, claims=claims)
+    _page(out / "parameters.html", "parameters.html", common, parameters=content.parameters(root))
+    runs, machines = content.runs(root)
+    _page(out / "provenance.html", "provenance.html", common, runs=runs, machines=machines)
+    _page(out / "graph.html", "graph.html", common, extras=extras)
+
+
+def _copy(root: Path, out: Path, pages: dict[str, list[content.Page]]) -> set[str]:
+    """Copy figures, pages, tables and paper; returns which of what is optional is there."""
+    for study in content.STUDIES:
+        for folder in study.folders:
+            for path in sorted((root / "figures" / folder).glob("*.svg")):
+                _copy_file(path, out / "figures" / folder / path.name)
+    for found in pages.values():
+        for page in found:
+            _copy_file(page.source, out / page.to)
+    for path in sorted((root / "paper" / "tables").glob("*")):
+        if path.suffix in (".tex", ".md"):
+            _copy_file(path, out / "tables" / path.name)
+    extras = set()
+    for here, to in (
+        ("paper/universality.pdf", "universality.pdf"),
+        ("figures/workflow/graph.svg", "figures/workflow/graph.svg"),
+        ("figures/workflow/scaling.svg", "figures/workflow/scaling.svg"),
+    ):
+        if (root / here).exists():
+            _copy_file(root / here, out / to)
+            extras.add(to)
+    return extras
+
+
+def _copy_file(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, to)
+
+
+def _page(to: Path, template: str, common: dict[str, Any], **values: Any) -> None:
+    found = templates("universality.report")
+    css = source(found, "dashboard.css") + source(found, "report.css")
+    text = found.get_template(template).render(css=css, here=to.name, **common, **values)
+    to.write_text(text, encoding="utf-8")
