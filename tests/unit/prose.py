@@ -2,9 +2,9 @@
 
 import re
 
-ASIDE = re.compile(r"//[^\n]*|`[^`]*`|<[\w:./-]+>|@[\w:./-]+")
-"""Comments, raw text (names of models), labels, references."""
-CODE = re.compile(r"#(let|for|if|show|set|import|include)\b|#[\w-]+(\.[\w-]+)*")
+ASIDE = re.compile(r"//[^\n]*|`[^`]*`|<[\w:./-]+>|@[\w:./-]+|\bL[01]\b")
+"""Comments, raw text (names of models), labels, references; the norms L0 and L1."""
+CODE = re.compile(r"#(let|for|if|show|set|import|include)\b|#[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -73,7 +73,7 @@ def _piece(text: str, at: int, found: list[str]) -> int:
     """Read a string, a bracket, a number or a letter of code."""
     if text[at] == '"':
         stop = text.index('"', at + 1)
-        if re.fullmatch(r"[\d.,%]+", text[at + 1 : stop]):
+        if re.fullmatch(r"[.,%]*\d[\d.,%]*", text[at + 1 : stop]):
             found.append(text[at : stop + 1])
         return stop + 1
     if text[at] == "[":
@@ -82,8 +82,9 @@ def _piece(text: str, at: int, found: list[str]) -> int:
         return _arguments(text, at, found)
     value = re.match(r"\d+\.\d+", text[at:])
     if value:
-        # What a number is compared with is no result.
-        if not re.search(r"[<>]=?\s*$", text[:at]):
+        # What a number is compared with is no result, nor is a length.
+        is_length = re.match(r"pt|cm|em|fr", text[at + value.end() :])
+        if not is_length and not re.search(r"[<>]=?\s*$", text[:at]):
             found.append(text[max(at - 20, 0) : at + 8])
         return at + value.end()
     return at + 1

@@ -208,7 +208,7 @@ def test_what_counts_as_typed_by_hand(source, typed):
 
 
 NAMES = re.compile(
-    r"stories15m|smollm2|seed_a|Pythia-\d+m|-160m|R²|Llama2?-3-8B|GPT-2( XL)?|Gemma-2B"
+    r"stories15m|smollm2|L0|seed_a|Pythia-\d+m|-160m|R²|Llama2?-3-8B|GPT-2( XL)?|Gemma-2B"
 )
 
 
