@@ -191,7 +191,7 @@ def _remedies(metrics: AllMetrics) -> Table:
         if entry.startswith("remedy_first_seed")
     )
     rows: list[list[Cell]] = []
-    for kind, label in REMEDIES.items():
+    for kind, label in REMEDIES.items() if seeds else ():
         ids = [f"saes:remedy_{kind}_seed{seed}" for seed in seeds]
         explained = [Number(f"{at}.explained_variance", 3, interval=False) for at in ids]
         added = [Number(f"{at}.ce_difference", 3) for at in ids]
