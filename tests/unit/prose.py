@@ -5,6 +5,7 @@ import re
 ASIDE = re.compile(r"//[^\n]*|`[^`]*`|<[\w:./-]+>|@[\w:./-]+|\bL[01]\b")
 """Comments, raw text (names of models), labels, references; the norms L0 and L1."""
 CODE = re.compile(r"#(let|for|if|show|set|import|include)\b|#[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+COMPARED = re.compile(r"[<>]=?\s*$|\b(near|under)\((?:[^()]|\([^()]*\))*,\s*$")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -48,7 +49,8 @@ def _code(text: str, at: int, found: list[str]) -> int:
         stop = at + 1
         if text[stop] in CLOSING:
             return _arguments(text, stop, found)
-        found.append(text[at : at + 12])
+        if not text[stop].isdigit():  # else it is found as text
+            found.append(text[at : at + 12])
         return stop
     at = head.end()
     if head[1]:
@@ -84,7 +86,7 @@ def _piece(text: str, at: int, found: list[str]) -> int:
     if value:
         # What a number is compared with is no result, nor is a length.
         is_length = re.match(r"pt|cm|em|fr", text[at + value.end() :])
-        if not is_length and not re.search(r"[<>]=?\s*$", text[:at]):
+        if not is_length and not COMPARED.search(text[:at]):
             found.append(text[max(at - 20, 0) : at + 8])
         return at + value.end()
     return at + 1

@@ -51,6 +51,7 @@ def test_a_number_is_found_by_its_address_with_what_is_beside_it():
 NUMBERS = [
     (0.4816, 2, False), (-0.004, 2, False), (-3.126, 2, False), (3212, 0, False), (77447, 0, False),
     (0.2584, 0, True), (0.0149, 1, True), (-1234.5678, 3, False), (0.996, 2, False), (12, 0, True),
+    (0.125, 0, True), (0.125, 2, False), (0.375, 2, False), (-2.5, 0, False),
 ]  # fmt: skip
 
 

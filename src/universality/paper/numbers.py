@@ -4,6 +4,7 @@ An address is `study:id.metric`: `matching:seed_a_vs_seed_b_best_of_4_layers.med
 `median_r` of that entry of `metrics/matching.json`. `paper/lib.typ` prints prose by the same rules.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,9 @@ def beside(address: str, end: str) -> str:
 
 def shown(x: float, digits: int, percent: bool) -> str:
     """Return a number with so many decimals, a true minus and commas between thousands."""
-    text = f"{100 * x if percent else x:,.{digits}f}"
+    # Halves go up, as typst rounds them; Python's own format takes them to the even neighbour.
+    scaled = math.floor(abs(100 * x if percent else x) * 10**digits + 0.5) / 10**digits
+    text = f"{math.copysign(scaled, x):,.{digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "−") + ("%" if percent else "")
