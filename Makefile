@@ -13,7 +13,7 @@ READY = .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup repro figures pull push experiment verify release scaling bench audit lint test
+.PHONY: help setup repro figures pull push experiment verify release scaling report bench audit lint test
 
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
@@ -24,6 +24,7 @@ help:
 	@echo 'make pull STUDY=matching     only those of one study (a folder of figures/)'
 	@echo 'make experiment SET=KEY=VALUE   change a parameter, run what depends on it, compare'
 	@echo 'make figures                 redraw figures and metrics from the tables alone'
+	@echo 'make report                  everything to look at as one offline site, in report/'
 	@echo 'make test                    lint, type-check and test'
 	@echo 'make lint                    only lint and type-check'
 	@echo 'make verify                  read all data again and drop what a disk has damaged'
@@ -54,6 +55,9 @@ verify: $(READY)
 
 figures: $(READY)
 	@$(BIN)/python workflow/figures.py
+
+report: $(READY)
+	@$(BIN)/python workflow/report.py
 
 push: $(READY)
 	@$(BIN)/python workflow/quick_dvc.py push `$(BIN)/python workflow/dag.py tables`

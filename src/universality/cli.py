@@ -75,7 +75,6 @@ STAGES = {
     "concept-layers": "Test it in the activations of single tokens, and against SAE features.",
     "compare-concepts": "Compare the geometry of concepts in two models.",
     "metrics": "Collect the headline numbers of every study.",
-    "report": "Write figures, findings, pages and provenance as a static site.",
     "paper": "Write the paper and its tables, published claims beside ours among them.",
     "overview": "Write a few numbers of every study, and curves, for `dvc exp` and `dvc plots`.",
     "plot-models": "Draw the figures about the language models.",
