@@ -448,7 +448,6 @@ def test_only_this_machine_is_listened_on(host):
 
 def test_a_busy_port_is_one_line():
     with listen("127.0.0.1", 0) as first:
-        first.listen()
         port = first.getsockname()[1]
         assert first.getsockname()[0] == "127.0.0.1"
         with pytest.raises(InputError, match=rf"^--port is {port}: .*; another one: --port 0$"):

@@ -95,12 +95,14 @@ function fill() {
 
 function cell(side, piece, most) {
   const made = element("td", null, { "data-side": side.toUpperCase() });
+  // What fires on the other side of this piece, not only what is shown of it.
+  const partners = new Set(piece[OTHER[side]].flatMap((i) => answer[OTHER[side]].tokens[i].features.map(([id]) => id)));
   for (const i of piece[side]) {
     const token = answer[side].tokens[i];
     const line = element("div", null, { class: "reads" });
     if (piece[side].length > 1) line.append(element("code", spaced(token.text)));
     for (const [feature, value] of token.features.slice(0, most)) {
-      line.append(chip(side, feature, value, token.text));
+      line.append(chip(side, feature, value, token.text, partners.has(partnerOf(side, feature))));
     }
     const more = token.features.length - most;
     if (more > 0) line.append(element("small", "+ " + more));
@@ -110,13 +112,16 @@ function cell(side, piece, most) {
   return made;
 }
 
-function chip(side, feature, value, text) {
+const partnerOf = (side, feature) => (answer[side].features[feature].partner || {}).feature;
+
+function chip(side, feature, value, text, shared) {
   const made = element("button", null, {
     type: "button", class: "chip", tabindex: "-1", "data-side": side, "data-feature": feature,
-    "aria-label": side.toUpperCase() + " feature " + feature + ", activation " + number(value) + " on " + spaced(text),
+    "aria-label": side.toUpperCase() + " feature " + feature + ", activation " + number(value) + " on " + spaced(text) + (shared ? "; its partner fires here too" : ""),
     "aria-pressed": "false",
   });
   made.append(element("b", String(feature)), element("small", number(value)));
+  if (shared) made.append(element("span", "↔"));
   made.style.setProperty("--a", (value / answer[side].features[feature].highest).toFixed(2));
   return made;
 }
@@ -124,7 +129,7 @@ function chip(side, feature, value, text) {
 // Mark a feature: its tokens in the strips, its chips, and those of its partner.
 function mark(which) {
   marked = which || kept;
-  const partner = marked ? (answer[marked.side].features[marked.feature].partner || {}).feature : undefined;
+  const partner = marked ? partnerOf(marked.side, marked.feature) : undefined;
   for (const one of rows.querySelectorAll(".chip")) {
     const same = marked && one.dataset.side === marked.side && one.dataset.feature === marked.feature;
     one.classList.toggle("same", Boolean(same));

@@ -19,7 +19,7 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 from werkzeug.security import safe_join
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from universality.errors import InputError
 from universality.explorer.catalogue import MAKE, first_pair, inventory
@@ -167,6 +167,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()
     except OSError as error:
         listener.close()
         raise InputError(f"--port is {port}: {error.strerror}; another one: --port 0") from error
@@ -176,7 +177,14 @@ def listen(host: str, port: int) -> socket.socket:
 def server(app: Flask, listener: socket.socket) -> BaseWSGIServer:
     """Return the server of `app` on `listener`, which must stay open."""
     port = listener.getsockname()[1]
-    return make_server(HOST, port, app, threaded=True, fd=listener.fileno())
+    return make_server(HOST, port, app, threaded=True, request_handler=_Quiet, fd=listener.fileno())
+
+
+class _Quiet(WSGIRequestHandler):
+    """Without a line for each request."""
+
+    def log_request(self, *_: Any) -> None:
+        """Say nothing."""
 
 
 def open_explorer(root: Path, pairs: Any, a: str | None, b: str | None) -> Flask:
