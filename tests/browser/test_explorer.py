@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 import explored
 
@@ -170,13 +171,11 @@ def test_another_layer_and_other_sides(page):
     other = fired(page, "b")
     with page.expect_response("**/api/features"):
         page.get_by_label("A: model and SAE").select_option("seed_a/l1_mlp_out_seed0")
-    page.wait_for_function(
-        "document.getElementById('head-a').textContent === 'A: seed_a, l1_mlp_out_seed0'"
-    )
+    expect(page.locator("#head-a")).to_have_text("A: seed_a, l1_mlp_out_seed0")
     assert fired(page, "a") != before
     assert fired(page, "b") == other
     page.get_by_label("B: model and SAE").select_option("seed_a/l1_mlp_out_seed0")
-    page.wait_for_function("document.getElementById('status').textContent.includes('No partners')")
+    expect(page.get_by_role("status")).to_contain_text("No partners")
     assert fired(page, "a") == fired(page, "b")
 
 
