@@ -13,7 +13,7 @@ READY = .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup repro figures pull push experiment verify release scaling report bench audit lint test
+.PHONY: help setup repro figures pull push experiment verify release scaling report bench audit api lint test
 
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
@@ -26,6 +26,7 @@ help:
 	@echo 'make figures                 redraw figures and metrics from the tables alone'
 	@echo 'make report                  everything to look at as one offline site, in report/'
 	@echo 'make test                    lint, type-check and test'
+	@echo 'make api                     write the API reference, into api/'
 	@echo 'make lint                    only lint and type-check'
 	@echo 'make verify                  read all data again and drop what a disk has damaged'
 	@echo 'make bench                   speed beside other programs, in one run (after make repro)'
@@ -76,6 +77,9 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/similarity.py
 	@$(BIN)/python benchmarks/pursuit.py
 	@$(BIN)/python benchmarks/hierarchy.py
+
+api: $(READY)
+	@$(BIN)/python workflow/api.py api
 
 # Asks the vulnerability service of PyPI, so it needs the network.
 audit: $(READY)

@@ -93,6 +93,7 @@ STAGES = {
     "plot-decomposition": "Draw the figures about what steering vectors are made of.",
     "plot-steering": "Draw the figures about steering vectors.",
     "plot-hierarchy": "Draw the figures about hierarchical concepts.",
+    "explore": "Serve the report, and features on demand, to a browser on this machine.",
     "card": "Print where a number, an SAE, a model or a figure comes from.",
 }
 """Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
