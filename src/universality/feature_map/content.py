@@ -122,7 +122,7 @@ def _layer(layer: Layer, place: np.ndarray, word_number: np.ndarray) -> dict[str
 
 
 def _steps(x: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(x, 0, 1) * UNIT).astype(np.int64)
+    return np.round(x * UNIT).astype(np.int64)
 
 
 def _or_none(index: np.ndarray, number: np.ndarray) -> Packed:

@@ -104,4 +104,4 @@ def fitted(flat: np.ndarray) -> np.ndarray:
     """Return points `(n, 2)` moved and scaled, alike in both directions, into the unit square."""
     low, high = flat.min(axis=0), flat.max(axis=0)
     longest = max(float((high - low).max()), 1e-12)
-    return (0.5 + (flat - (low + high) / 2) / longest).astype(np.float32)
+    return np.clip(0.5 + (flat - (low + high) / 2) / longest, 0, 1).astype(np.float32)

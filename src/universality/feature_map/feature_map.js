@@ -671,8 +671,8 @@ function remember() {
 
 function recall() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  if (asked.get("layers") in data.pairs) state.layers = asked.get("layers");
-  if (asked.get("pairing") in data.pairs[state.layers]) state.pairing = asked.get("pairing");
+  if (Object.hasOwn(data.pairs, asked.get("layers"))) state.layers = asked.get("layers");
+  if (Object.hasOwn(data.pairs[state.layers], asked.get("pairing"))) state.pairing = asked.get("pairing");
   return asked;
 }
 
