@@ -72,6 +72,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/similarity.py
 	@$(BIN)/python benchmarks/pursuit.py
 	@$(BIN)/python benchmarks/hierarchy.py
+	@$(BIN)/python benchmarks/feature_map_page.py
 
 # Asks the vulnerability service of PyPI, so it needs the network.
 audit: $(READY)

@@ -87,8 +87,8 @@ def write_world(folder: Path) -> Path:
     lists = ConceptLists(non_concept=["."], concepts={"cats": ["cat"]})
     for name, found in match_pair("pair", inputs, MATCHING, lists).items():
         write_table(folder / "matches" / f"{name}.parquet", found)
-    for file, d, seed in (("one_seed0", D_A - DEAD, 0), ("two_seed1", D_B, 1)):
-        write_table(folder / "coordinates" / f"{file}.parquet", _grid(folder, file, d, seed))
+    for file, d, dead, seed in (("one_seed0", D_A, DEAD, 0), ("two_seed1", D_B, 0, 1)):
+        write_table(folder / "coordinates" / f"{file}.parquet", _grid(folder, file, d, dead, seed))
     return folder
 
 
@@ -102,23 +102,23 @@ def _positions(documents: list[list[str]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _grid(folder: Path, file: str, d: int, seed: int) -> pd.DataFrame:
-    """Return made coordinates of features 0 to `d`, in rows of four, from below left."""
+def _grid(folder: Path, file: str, d: int, dead: int, seed: int) -> pd.DataFrame:
+    """Return made coordinates of the features that fire, in rows of four, from below left."""
     from universality.io import read_sparse
 
     tables = []
     for layer in (0, 1):
         name = f"l{layer}_mlp_out_seed{seed}"
         matrix = read_sparse(folder / "features" / file[:3] / f"{name}.safetensors")
-        feature = np.arange(d)
+        feature = np.arange(d - dead)
         tables.append(
             pd.DataFrame(
                 {
                     "feature": feature.astype(np.int32),
-                    "count": np.diff(matrix.tocsc().indptr)[:d].astype(np.int32),
+                    "count": np.bincount(matrix.indices, minlength=d)[feature].astype(np.int32),
                     "x": (feature % 4 / 3).astype(np.float32),
                     "y": (feature // 4 / 3).astype(np.float32),
-                    "n_features": matrix.shape[1], "n_firing": d, "layer": layer, "sae": name,
+                    "n_features": d, "n_firing": d - dead, "layer": layer, "sae": name,
                 }
             )
         )  # fmt: skip

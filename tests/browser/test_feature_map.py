@@ -1,6 +1,7 @@
 """The feature map in a real browser: what a reader points at, selects, searches and types."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 import planted_map as planted
 from universality.feature_map.packed import R_UNIT, unpack
 from universality.io import tables_by_name
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import feature_map_page  # pyright: ignore[reportMissingImports]
 
 WIDE = {"width": 1400, "height": 1000}
 PARTNER = (0xD5, 0x5E, 0)
@@ -430,3 +434,32 @@ def _contrast(one: str, other: str) -> float:
 
     high, low = sorted((luminance(one), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_five_thousand_features_a_side(browser, tmp_path):
+    """The page stays small and all of it works; `benchmarks/` says how long it takes."""
+    file = tmp_path / "index.html"
+    file.write_text(feature_map_page.synthetic_page(5000, 1), encoding="utf-8")
+    assert file.stat().st_size < 15e6
+    context = browser.new_context(viewport=WIDE)
+    watched = Watched(context.new_page(), file)
+    page = watched.page
+    for side in "ab":
+        expect(page.locator(f"#caption-{side}")).to_contain_text("5,000 features, 5,000 with a")
+    page.locator("#map-b").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#spoken")).to_contain_text("r 1.00 with")
+    x, y = place(page, "a", 17)
+    page.mouse.move(x, y)
+    # Of points this dense the nearest is shown.
+    found = re.findall(r"A/0/(\d+)", page.inner_text("#details h3 >> nth=0"))
+    assert np.hypot(*np.subtract(place(page, "a", int(found[0])), (x, y))) < 1
+    box = page.locator("#map-a").bounding_box()
+    assert box is not None
+    drag(page, [(box["x"] + 2, box["y"] + 2), (box["x"] + box["width"], box["y"] + box["height"])])
+    expect(page.locator("#selected")).to_contain_text("5,000 features of A are selected; 5,000")
+    assert len(selected(page)) == 200
+    expect(page.locator("#rows")).to_contain_text("The 200 of highest r, of 5,000.")
+    assert watched.said == []
+    assert set(watched.asked) == {watched.url}
+    context.close()

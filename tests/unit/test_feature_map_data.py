@@ -16,7 +16,7 @@ from universality.feature_map.coordinates import fitted, layer_coordinates, mapp
 from universality.feature_map.packed import R_UNIT, UNIT, pack, script_json, shared, unpack
 from universality.feature_map.partners import NAMES, correlations
 from universality.feature_map.words import LEVELS, describe, words_of
-from universality.io import read_sparse, read_table, tables_by_name, write_json
+from universality.io import read_sparse, read_table, tables_by_name, write_json, write_table
 from universality.matching.pairings import Partners, assignment, by_nearest
 from universality.params.linked_maps import LinkedMaps, LinkedPairs
 from universality.saes.pages.dashboard import positions
@@ -94,8 +94,7 @@ def test_maps_fill_the_unit_square_undistorted():
 
 
 def test_coordinates_are_of_features_that_fire(rng):
-    features = sp.random(300, 40, 0.1, "csr", random_state=rng)
-    dense = features.toarray()
+    dense = rng.random((300, 40)) * (rng.random((300, 40)) < 0.1)
     dense[:, [3, 7]] = 0
     decoder = rng.normal(size=(40, 8))
     found = layer_coordinates(sp.csr_matrix(dense), decoder, SETTINGS, "m/s")
@@ -198,8 +197,8 @@ def test_words_and_contexts_of_a_feature(world):
 def test_features_that_fire_once_have_one_context(world):
     table = read_table(world / "features/one/tokens.parquet")
     texts = dict.fromkeys(range(planted.N_DOCUMENTS + 1), "")
-    for document, part in table.groupby("document"):
-        texts[int(document)] = "".join(part["piece"])
+    for document, piece in zip(table["document"], table["piece"], strict=True):
+        texts[document] += piece
     at = positions(table, texts)
     dense = np.zeros((len(table), 2), dtype=np.float32)
     dense[5, 1] = 3
@@ -302,6 +301,7 @@ def test_the_page_says_what_a_feature_fires_on(world, data):
     assert share[1].tolist() == [100, 0, 0]
     dense = read_sparse(world / "features/one/l0_mlp_out_seed0.safetensors").toarray()
     table = read_table(world / "features/one/tokens.parquet")
+    pieces, own = table["piece"].tolist(), table["document"].tolist()
     text, documents = unpack(side["text"]), unpack(side["document"])
     row = unpack(layer["row"]).reshape(-1, side["n_contexts"])
     before, after = (unpack(layer[key]).reshape(row.shape) for key in ("before", "after"))
@@ -310,16 +310,15 @@ def test_the_page_says_what_a_feature_fires_on(world, data):
         assert value[i, 0] == dense[:, i].max()
         peak = int(dense[:, i].argmax())
         at = row[i, 0] - 1
-        assert documents[at] == table["document"][peak]
+        assert documents[at] == own[peak]
         shown = [side["strings"][text[k]] for k in range(at - before[i, 0], at + after[i, 0] + 1)]
-        first = max(peak - SETTINGS.before, 0)
-        pieces = table["piece"].tolist()
-        same = [
+        inside = [
             pieces[k].replace("\n", "↵")
-            for k in range(first, peak + SETTINGS.after + 1)
-            if k < len(table) and table["document"][k] == table["document"][peak]
+            for k in range(max(peak - SETTINGS.before, 0), peak + SETTINGS.after + 1)
+            if k < len(own) and own[k] == own[peak]
         ]
-        assert [one for one in shown if "…" not in one] == [one for one in same if len(one) <= 32]
+        # Long ones are cut.
+        assert [one for one in shown if "…" not in one] == [one for one in inside if len(one) <= 32]
     assert layer["n_features"] == planted.D_A
     assert unpack(layer["x"]).max() == UNIT
 
@@ -359,16 +358,13 @@ def test_a_page_that_is_too_large_is_refused(world, tmp_path):
 
 
 def test_coordinates_of_another_run_are_named(world, tmp_path):
-    table = read_table(world / "coordinates/one_seed0.parquet")
     other = tmp_path / "world"
+    other.mkdir()
     for folder in ("features", "matches", "corpus"):
-        other.mkdir(exist_ok=True)
         (other / folder).symlink_to(world / folder)
-    from universality.io import write_table
-
     for name in ("one_seed0", "two_seed1"):
-        kept = table if name == "one_seed0" else read_table(world / f"coordinates/{name}.parquet")
-        kept = kept[kept["layer"] == 0] if name == "one_seed0" else kept
+        table = read_table(world / f"coordinates/{name}.parquet")
+        kept = table.query("layer == 0") if name == "one_seed0" else table
         write_table(other / "coordinates" / f"{name}.parquet", kept)
     with pytest.raises(InputError, match="no coordinates of l1_mlp_out_seed0"):
         planted.write_page(other, tmp_path / "out")
