@@ -346,6 +346,15 @@ def test_keys_reach_everything(page, file):
     expect(title).to_have_text(f"B/0/{planted.partner(2)}")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
     assert outline == "3px"
+    # Passing a map with Tab leaves what is looked at; its keys begin at the partner.
+    page.locator("#map-a").focus()
+    page.keyboard.press("Home")
+    page.locator("#panel-a button").last.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "map-b"
+    expect(title).to_have_text(f"A/0/{ordered[0][0]}")
+    page.keyboard.press("ArrowUp")
+    expect(title).to_have_text(f"B/0/{ordered[0][1]}")
 
 
 def test_zoom_keeps_what_is_pointed_at(page):
@@ -375,8 +384,8 @@ def test_zoom_keeps_what_is_pointed_at(page):
 def test_the_address_brings_back_what_was_shown(page, browser, file):
     page.select_option("#pairing", "mutual")
     point(page, "a", 3)
+    page.wait_for_url("**/index.html#layers=0,0&pairing=mutual&a=3")
     address = page.url
-    assert re.search(r"#layers=0,0&pairing=mutual&a=3$", address)
     page.goto("about:blank")
     page.goto(address)
     expect(page.locator("#pairing")).to_have_value("mutual")

@@ -193,10 +193,11 @@ class Panel {
     }
     // The strongest last, so that they lie on top.
     groups.forEach((members, group) => {
+      const own = group ? radius : 0.75 * radius;
       context.beginPath();
       for (const i of members) {
-        context.moveTo(this.x[i] + radius, this.y[i]);
-        context.arc(this.x[i], this.y[i], radius, 0, 7);
+        context.moveTo(this.x[i] + own, this.y[i]);
+        context.arc(this.x[i], this.y[i], own, 0, 7);
       }
       if (group) {
         context.fillStyle = colors.shades[group - 1];
@@ -205,7 +206,7 @@ class Panel {
         context.lineWidth = 0.6;
       } else {
         context.strokeStyle = colors.soft;
-        context.lineWidth = 1;
+        context.lineWidth = 0.6;
       }
       context.stroke();
     });
@@ -350,10 +351,19 @@ class Panel {
     this.draw();
   }
 
+  // Who only passes with Tab, on the way to the details, still finds there what was looked at.
   focused() {
     if (!this.marks.matches(":focus-visible")) return;
-    if (state.focus && state.focus.side === this.side) lookAt(this.side, state.focus.i, true);
-    else lookAt(this.side, byR(this.side)[0], true);
+    if (!state.focus || state.focus.side === this.side) lookAt(this.side, this.entry(), true);
+  }
+
+  // Where the keyboard begins: what is looked at, or its partner, or else the feature of highest r.
+  entry() {
+    if (!state.focus) return byR(this.side)[0];
+    if (state.focus.side === this.side) return state.focus.i;
+    const pair = bestPair(OTHER[this.side], state.focus.i);
+    const i = pair === undefined ? -1 : now.pairs.at[this.side][pair];
+    return i < 0 ? byR(this.side)[0] : i;
   }
 
   // The nearest feature within 45 degrees of a direction; those straight ahead count as nearer.
@@ -377,12 +387,12 @@ class Panel {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const side = this.side;
-    const i = state.focus && state.focus.side === side ? state.focus.i : byR(side)[0];
-    const go = (j) => { if (j !== undefined && j >= 0) lookAt(side, j, true); };
+    const i = this.entry(), here = state.focus && state.focus.side === side;
+    const go = (j) => { if (j !== undefined && j >= 0) lookAt(side, here ? j : i, true); };
     const actions = {
       ArrowLeft: () => go(this.next(i, -1, 0)), ArrowRight: () => go(this.next(i, 1, 0)),
       ArrowUp: () => go(this.next(i, 0, -1)), ArrowDown: () => go(this.next(i, 0, 1)),
-      Home: () => go(byR(side)[0]),
+      Home: () => lookAt(side, byR(side)[0], true),
       PageDown: () => { const order = byR(side); go(order[order.indexOf(i) + 1]); },
       PageUp: () => { const order = byR(side); go(order[order.indexOf(i) - 1]); },
       " ": () => toggle(side, i), Enter: () => toggle(side, i),
@@ -662,11 +672,16 @@ function numbers() {
     + (Object.keys(data.pairs[state.layers]).length === 1 ? " Other pairings were judged for the best layers only." : "");
 }
 
-// The address says what is shown, so that it can be kept and shared.
+// The address says what is shown, so that it can be kept and shared. A moment later: browsers refuse
+// to change it at every point that the pointer passes.
+let later;
 function remember() {
-  const parts = ["layers=" + state.layers, "pairing=" + state.pairing];
-  if (state.focus) parts.push(state.focus.side + "=" + now[state.focus.side].feature[state.focus.i]);
-  history.replaceState(null, "", "#" + parts.join("&"));
+  clearTimeout(later);
+  later = setTimeout(() => {
+    const parts = ["layers=" + state.layers, "pairing=" + state.pairing];
+    if (state.focus) parts.push(state.focus.side + "=" + now[state.focus.side].feature[state.focus.i]);
+    history.replaceState(null, "", "#" + parts.join("&"));
+  }, 300);
 }
 
 function recall() {
