@@ -77,6 +77,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/similarity.py
 	@$(BIN)/python benchmarks/pursuit.py
 	@$(BIN)/python benchmarks/hierarchy.py
+	@$(BIN)/python benchmarks/feature_map_page.py
 
 api: $(READY)
 	@$(BIN)/python workflow/api.py api

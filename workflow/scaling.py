@@ -192,8 +192,8 @@ STUDIES = {
     "SAEs": "train_saes evaluate_saes hub_saes sae_ train_grid evaluate_grid toy dashboard "
     "plot_saes plot_anatomy plot_widths plot_errors plot_toy",
     "matching": "match plot_match plot_cond plot_cards plot_agree",
-    "spaces": "compare_spaces compare_dec svcca identify stitch feature_maps plot_maps "
-    "plot_layers plot_sim",
+    "spaces": "compare_spaces compare_dec svcca identify stitch feature_maps feature_coord "
+    "linked_maps plot_maps plot_layers plot_sim",
     "steering": "steer decompose plot_steering plot_dec",
     "hierarchy": "wordnet concept compare_con plot_hier",
     "results": "metrics overview paper",

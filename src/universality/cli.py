@@ -62,6 +62,8 @@ STAGES = {
     "identify-layers": "Find which layers of LM seeds are alike, by every measure.",
     "stitch-models": "Put activations of one model into another.",
     "feature-maps": "Map and cluster the features of a pair; test words for circles.",
+    "feature-coordinates": "Place the features of all linked pairs on their maps.",
+    "linked-maps": "Write an offline page with two linked maps of features.",
     "steer-effects": "Steer a model with vectors of contrasts: effect and price.",
     "steer-downstream": "Find which SAE features a steering vector changes, layer by layer.",
     "steer-maps": "Map the positions of a text in SAE features before and after steering.",

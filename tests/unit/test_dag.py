@@ -69,7 +69,9 @@ def test_lock_matches_code_params_and_dvc_yaml(stages):
 def test_only_tables_and_pages_lie_in_the_committed_remote(stages):
     for stage in stages:
         for out in stage.outputs:
-            small = out.path.startswith(("data/tables/", "data/dashboards/", "data/cards/"))
+            small = out.path.startswith(
+                ("data/tables/", "data/dashboards/", "data/cards/", "data/maps/")
+            )
             assert (out.remote == "tables") == small, out.path
             assert out.in_cache == out.path.startswith("data/"), out.path
 

@@ -28,6 +28,7 @@ from universality.params.hierarchy import (
 )
 from universality.params.hub_saes import HubSaes, SaeHooks
 from universality.params.layers import LayerIdentification, StitchedPair, Stitching
+from universality.params.linked_maps import LinkedMaps
 from universality.params.matching import Matching, Pair
 from universality.params.models import (
     GgufModel,
@@ -109,6 +110,8 @@ class Params(Section):
     stitching: Stitching
     feature_maps: dict[Id, FeatureMap]
     maps: Maps
+    linked_pairs: dict[Id, Pair]
+    linked_maps: LinkedMaps
     steering: Steering
     steering_models: dict[Id, SteeredModel]
     steering_downstream: dict[Id, Downstream]
@@ -164,6 +167,9 @@ def _dangling(params: Params) -> Iterator[str]:
     for key, pair in params.close_pairs.items():
         if params.pairs.get(key) != pair:
             yield f"close_pairs.{key} is not as in pairs, whose partners it looks at again"
+    for key, pair in params.linked_pairs.items():
+        if params.pairs.get(key) != pair:
+            yield f"linked_pairs.{key} is not as in pairs, whose partners it shows"
     for key, compared in params.compared_pairs.items():
         if params.pairs.get(key) != compared.pair:
             yield f"compared_pairs.{key} is not as in pairs, whose partners it compares"

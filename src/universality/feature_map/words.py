@@ -1,0 +1,95 @@
+"""What the page says of a feature: the tokens that it fires on most, and some contexts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from universality.matching.engine.moments import Sparse
+from universality.params.linked_maps import LinkedMaps
+from universality.saes.pages.dashboard import Positions, top_rows
+
+LEVELS = 255
+"""Steps of a shown activation, from 0 to the feature's highest."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The text of every row as a word: without its spaces, in lower case."""
+
+    names: list[str]
+    number: np.ndarray
+    """Index into `names` of every row, `(n_rows,)`."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """`m` features, each with up to `k` words and `c` contexts; -1 where there are fewer."""
+
+    word: np.ndarray
+    """Numbers of the words that it fires on most, most first, `(m, k)`."""
+    share: np.ndarray
+    """Share of the feature's firing on each, `(m, k)`."""
+    row: np.ndarray
+    """The row that each context is about, the drawn ones behind `n_top`, `(m, c)`."""
+    value: np.ndarray
+    """The activation there, `(m, c)`."""
+    before: np.ndarray
+    """Rows shown ahead of it, `(m, c)`."""
+    after: np.ndarray
+    """Rows shown behind it, `(m, c)`."""
+    level: np.ndarray
+    """Activation on every row that is shown, in the order of the contexts, as steps of `LEVELS` of
+    the feature's highest, rounded up: 0 is where it does not fire."""
+
+
+def words_of(at: Positions) -> Words:
+    """Return the words of the rows; words that differ in case or leading space are one."""
+    shown = [text.strip(" ").casefold() or text for text in at.shown]
+    names, number = np.unique(np.array(shown, dtype=object), return_inverse=True)
+    return Words(names.tolist(), number)
+
+
+def describe(
+    features: Sparse,
+    chosen: np.ndarray,
+    at: Positions,
+    words: Words,
+    settings: LinkedMaps,
+    random: np.random.Generator,
+) -> Described:
+    """Describe the features `chosen` `(m,)`, ascending, of `features` `(n_rows, d_sae)`.
+
+    Top contexts are the highest activations, one per document; the drawn ones are of all other
+    rows on which the feature fires.
+    """
+    m, k, c = len(chosen), settings.n_tokens, settings.n_top + settings.n_random
+    word, share = np.full((m, k), -1), np.zeros((m, k))
+    row, value = np.full((m, c), -1), np.zeros((m, c), dtype=np.float32)
+    before, after = np.full((m, c), -1), np.full((m, c), -1)
+    levels: list[np.ndarray] = []
+    columns: Any = sp.csc_matrix(features)
+    dense = np.zeros(len(at.token), dtype=np.float32)
+    for i, feature in enumerate(chosen):
+        part = slice(columns.indptr[feature], columns.indptr[feature + 1])
+        fires = columns.data[part] > 0
+        rows, values = columns.indices[part][fires], columns.data[part][fires]
+        numbers, counts = np.unique(words.number[rows], return_counts=True)
+        most = np.argsort(-counts, kind="stable")[:k]
+        word[i, : len(most)] = numbers[most]
+        share[i, : len(most)] = counts[most] / max(1, len(rows))
+        top = top_rows(rows, values, at.index, settings.n_top)
+        rest = np.setdiff1d(rows, top)
+        drawn = random.choice(rest, min(settings.n_random, len(rest)), replace=False)
+        dense[rows] = values
+        for slot, at_row in [*enumerate(top), *enumerate(drawn, settings.n_top)]:
+            begin, stop = at.bounds[at.index[at_row] : at.index[at_row] + 2]
+            first = max(at_row - settings.before, begin)
+            last = min(at_row + settings.after + 1, stop)
+            row[i, slot], value[i, slot] = at_row, dense[at_row]
+            before[i, slot], after[i, slot] = at_row - first, last - at_row - 1
+            levels.append(np.ceil(LEVELS * (dense[first:last] / values.max())))
+        dense[rows] = 0
+    level = np.concatenate([np.zeros(0), *levels]).astype(np.uint8)
+    return Described(word, share, row, value, before, after, level)

@@ -1,0 +1,31 @@
+"""`universality feature-coordinates`: where the features of all linked pairs lie on their maps."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from universality.params.base import load_section
+from universality.params.linked_maps import LinkedMaps, LinkedPairs
+
+
+def command(
+    features: Annotated[Path, typer.Option(help="feature activations, a folder for each model")],
+    saes: Annotated[Path, typer.Option(help="SAEs, a folder for each model")],
+    out: Annotated[Path, typer.Option(help="directory for the tables")],
+    params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
+) -> None:
+    """Write a table for each model of `linked_pairs`: one UMAP for every SAE, made once."""
+    pairs = load_section(params, LinkedPairs, "linked_pairs")
+    settings = load_section(params, LinkedMaps, "linked_maps")
+
+    from threadpoolctl import threadpool_limits
+
+    from universality.feature_map.coordinates import mapped_models, read_coordinates
+    from universality.io import atomic_directory, write_table
+    from universality.progress import progress
+
+    with threadpool_limits(limits=1, user_api="blas"), atomic_directory(out) as folder:
+        for model in progress(mapped_models(pairs), desc="maps"):
+            table = read_coordinates(model, features, saes, settings)
+            write_table(folder / model.file, table)
