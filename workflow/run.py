@@ -30,7 +30,10 @@ RUNNERS: dict[str, Callable[[list[str], int], int]] = {
     "slurm": lambda targets, held: _slurm(held, targets),
 }
 # Results, and what only the clone itself needs: a copy makes its own or does without.
-RESULTS = {"dvc.lock", "provenance.json", "metrics", "figures"}
+RESULTS = {
+    "dvc.lock", "provenance.json", "metrics", "figures", "paper/universality.pdf", "paper/tables",
+    "report",
+}  # fmt: skip
 LEFT_OUT = RESULTS | {"params.yaml", "remote", "tests", "runs", ".ci"}
 REPLACED = ("src", "workflow")
 """Folders that a copy gets anew, so that a file removed here is removed there."""
@@ -110,7 +113,8 @@ def copy_tree(params: Path, folder: Path) -> None:
     for name in REPLACED:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in filter(None, names.split("\0")):
-        if Path(name).parts[0] in LEFT_OUT or not (ROOT / name).is_file():
+        parents = {name, *map(str, Path(name).parents)}
+        if parents & LEFT_OUT or not (ROOT / name).is_file():
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)  # with its times, which Snakemake compares

@@ -12,7 +12,10 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PYTHON = str(BIN / "python")
-RESULTS = {"dvc.lock", "provenance.json", "figures", "metrics", "remote"}
+RESULTS = {
+    "dvc.lock", "provenance.json", "figures", "metrics", "paper/universality.pdf", "paper/tables",
+    "remote", "report",
+}  # fmt: skip
 
 
 class Project:
@@ -28,7 +31,8 @@ class Project:
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], ROOT
         ).stdout
         for name in filter(None, names.split("\0")):
-            if Path(name).parts[0] not in RESULTS and (ROOT / name).is_file():
+            parents = {name, *map(str, Path(name).parents)}
+            if not parents & RESULTS and (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         shutil.copy(ROOT / "profiles" / "smoke.yaml", folder / "params.yaml")
