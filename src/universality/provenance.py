@@ -233,9 +233,12 @@ def _artifacts(root: Path) -> dict[str, str]:
     return {name: entry["path"] for name, entry in document.get("artifacts", {}).items()}
 
 
-def card(root: Path, identifier: str) -> dict[str, Any]:
-    """Return everything that is known of where `identifier` comes from; see `lines`."""
-    lock = read_lock(root)
+def card(root: Path, identifier: str, lock: Lock | None = None) -> dict[str, Any]:
+    """Return everything that is known of where `identifier` comes from; see `lines`.
+
+    `lock` is that of `root` if it has been read already.
+    """
+    lock = read_lock(root) if lock is None else lock
     what, stage = resolve(root, lock, identifier)
     entry = lock[stage]
     code, inputs = [], []

@@ -85,11 +85,11 @@ def caption_of(name: str, patterns: dict[str, str]) -> str:
 
 
 class Cards:
-    """Where figures come from; the lock is read once, and each stage's card is made once."""
+    """Where figures come from; each stage's card is made once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lock: provenance.Lock) -> None:
         self._root = root
-        self._lock = provenance.read_lock(root)
+        self._lock = lock
         self._texts: dict[str, str] = {}
 
     def stage(self, path: str) -> str:
@@ -102,7 +102,7 @@ class Cards:
     def text(self, stage: str) -> str:
         """Return the card of a stage, without the stages above it."""
         if stage not in self._texts:
-            lines = provenance.lines(provenance.card(self._root, stage))
+            lines = provenance.lines(provenance.card(self._root, stage, self._lock))
             self._texts[stage] = "\n".join(_until(lines, "  all stages above"))
         return self._texts[stage]
 
@@ -239,9 +239,8 @@ class Run:
     """Path and hash."""
 
 
-def runs(root: Path) -> tuple[list[Run], list[dict[str, Any]]]:
+def runs(root: Path, lock: provenance.Lock) -> tuple[list[Run], list[dict[str, Any]]]:
     """Return every stage with its outputs' hashes and time, and the machines they ran on."""
-    lock = provenance.read_lock(root)
     found, machines = [], []
     for name, entry in lock.items():
         outputs = [(out["path"], out["md5"]) for out in entry.get("outs", [])]

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from universality import provenance
 from universality.errors import InputError
 from universality.report import content
 from universality.saes.pages.dashboard_page import source, templates
@@ -22,7 +23,8 @@ def build(root: Path, out: Path) -> None:
 
     Raises `InputError` if figures, tables or pages are not there.
     """
-    cards = content.Cards(root)
+    lock = provenance.read_lock(root)  # of hundreds of kilobytes, so only once
+    cards = content.Cards(root, lock)
     studies = {study.id: content.figures(root, study, cards) for study in content.STUDIES}
     if not any(studies.values()):
         raise InputError(f"{root / 'figures'}: no figure; `make repro`, or `make figures`")
@@ -41,7 +43,7 @@ def build(root: Path, out: Path) -> None:
               tables=tables.get(study.id, []), figures=studies[study.id])  # fmt: skip
     _page(out / "published.html", "published.html", common, claims=claims)
     _page(out / "parameters.html", "parameters.html", common, parameters=content.parameters(root))
-    runs, machines = content.runs(root)
+    runs, machines = content.runs(root, lock)
     _page(out / "provenance.html", "provenance.html", common, runs=runs, machines=machines)
     _page(out / "graph.html", "graph.html", common, extras=extras)
 
