@@ -65,16 +65,21 @@ def inputs(root: Path) -> dict[str, str]:
     return {"figures": json.dumps(drawn_figures(root / "figures"))}
 
 
-def query(root: Path, label: str) -> list[str]:
-    """Return what the source marks with `label`: used, figure-used, missing, refuted."""
+def marks(root: Path) -> dict[str, list[str]]:
+    """Return what the source marks: figures and numbers used, what is missing, what is not so.
+
+    The names are the labels of lib.typ: used, figure-used, figure-rest, missing, refuted.
+    """
     import typst
 
     found = typst.query(
         root / "paper" / "main.typ",
-        f"<{label}>",
-        field="value",
+        "metadata",
         root=root,
         ignore_system_fonts=True,
         sys_inputs=inputs(root),
     )
-    return json.loads(found)
+    named: dict[str, list[str]] = {}
+    for element in json.loads(found):
+        named.setdefault(element.get("label", "").strip("<>"), []).append(element["value"])
+    return named

@@ -22,6 +22,15 @@ PAIRINGS = {
     "hungarian": "Hungarian",
     "transport": "optimal transport",
 }
+WEIGHTS = {
+    "a_to_b": "nearest by decoder, A to B",
+    "b_to_a": "nearest by decoder, B to A",
+    "mutual": "mutual nearest by decoder",
+    "hungarian_decoder": "Hungarian on decoders",
+    "hungarian_encoder": "Hungarian on encoders",
+    "hungarian_mean": "Hungarian on the mean of both",
+    "hungarian_both": "same partner on decoders and encoders",
+}
 FILTERS = {
     "all": "none",
     "concept_tokens": "no punctuation among top tokens",
@@ -47,7 +56,7 @@ CONDITIONS = {
 def tables(metrics: AllMetrics) -> list[Table]:
     """Return the tables of this study; `metrics` says which entries there are."""
     pair = "seed_a_vs_seed_b"
-    return [_pairs(), _pairings(pair), _filters(pair), _conditions()]
+    return [_pairs(), _pairings(pair), _filters(pair), _weights(), _conditions()]
 
 
 def _pairs() -> Table:
@@ -119,6 +128,29 @@ def _filters(pair: str) -> Table:
     )
 
 
+def _weights() -> Table:
+    rows: list[list[Cell]] = []
+    for entry, label in WEIGHTS.items():
+        at = f"matching:seed_a_vs_sae_seed_weights_{entry}"
+        rows.append(
+            [
+                label,
+                *(
+                    Number(f"{at}_{by}.share_above", 0, True)
+                    for by in ("decoder", "encoder", "mean")
+                ),
+                null_of(f"{at}_mean.share_above", 0, True),
+            ]
+        )
+    return Table(
+        "matching_weights",
+        "Two SAE seeds of one LM, paired by their weights: share of features whose partner's "
+        "cosine is above the threshold. Intervals over features; null: B's coordinates permuted.",
+        ["paired by", "decoder", "encoder", "mean of both", "null"],
+        rows,
+    )
+
+
 def _conditions() -> Table:
     rows: list[list[Cell]] = []
     for entry, label in CONDITIONS.items():
@@ -131,6 +163,7 @@ def _conditions() -> Table:
                 Number(f"{others}.d_sae", 0),
                 Number(f"{others}.l0", 0),
                 Number(f"{seeds}.median_r"),
+                Number(f"{seeds}_drawn.median_r", interval=False),
                 Number(f"{others}.median_r"),
                 Number(f"{random}.median_r"),
                 null_of(f"{others}.median_r"),
@@ -140,8 +173,9 @@ def _conditions() -> Table:
     return Table(
         "matching_conditions",
         "SAEs of layer 0 that differ in width and architecture, means over seeds: median best r in "
-        "another SAE seed, in another LM seed and in an untrained LM; of all features of the SAE, "
+        "another SAE seed (drawn: among equally many candidates), in another LM seed and in an "
+        "untrained LM; of all features of the SAE, "
         "dead ones too, share above the threshold in the other LM.",
-        ["SAE", "features", "L0", "SAE seeds", "LM seeds", "untrained", "null", "of all"],
+        ["SAE", "features", "L0", "SAE seeds", "drawn", "LM seeds", "untrained", "null", "of all"],
         rows,
     )
