@@ -1,13 +1,12 @@
 """Write the report of this clone's run into report/: `python workflow/report.py`.
 
-Figures, tables, pages, parameters and provenance come from what is there, and the API reference
-from the code. The same files give the same bytes.
+Figures, tables, pages, parameters and provenance come from what is there: `make repro` or `make pull`
+first. The same files give the same bytes.
 """
 
 import sys
 from pathlib import Path
 
-import api
 from universality.errors import InputError
 from universality.io import atomic_directory
 from universality.report.site import build
@@ -19,7 +18,6 @@ def main() -> int:
     """Build the site; returns the exit status."""
     with atomic_directory(REPORT) as folder:
         build(Path(), folder)
-        api.api_reference(folder / "api")
     sys.stdout.write(f"{REPORT / 'index.html'}\n")
     return 0
 
