@@ -38,7 +38,7 @@ class Choice:
     def place(self) -> str:
         """Return the name in words, without the model."""
         site = self.hook.partition(f"blocks.{self.layer}.")[2].removeprefix("hook_")
-        return f"layer {self.layer}, {site}, SAE seed {self.seed}"
+        return f"layer {self.layer} {site}, seed {self.seed}"
 
 
 def choices(data: Path) -> dict[str, Choice]:

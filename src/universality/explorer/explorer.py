@@ -11,7 +11,15 @@ import scipy.sparse as sp
 from universality.corpora import load_tokenizer
 from universality.errors import InputError
 from universality.explorer.catalogue import MAKE, Choice, choices, matched
-from universality.explorer.reading import Corpus, Reading, checked, describe, pieces, read_text
+from universality.explorer.reading import (
+    Corpus,
+    Reading,
+    checked,
+    describe,
+    partners_of,
+    pieces,
+    read_text,
+)
 from universality.io import read_sparse, read_table
 from universality.models import load_bridge
 from universality.params.matching import Pair
@@ -69,8 +77,8 @@ class Explorer:
             "unmatched": why,
             "pieces": pieces(text, readings["a"], readings["b"]),
         }
-        for side, choice in sides.items():
-            partners = (found.a if side == "a" else found.b) if found else None
+        partners = {"a": found.a if found else None, "b": found.b if found else None}
+        for (side, choice), other in zip(sides.items(), "ba", strict=True):
             corpus = self._known_of(choice)
             _, tokenizer, _ = self._loaded(choice)
             answer[side] = {
@@ -78,8 +86,11 @@ class Explorer:
                 "sae": choice.sae,
                 "hook": choice.hook,
                 "d_sae": choice.d_sae,
-                **describe(readings[side], corpus, tokenizer, partners),
-            }
+                **describe(
+                    readings[side], corpus, tokenizer, partners[side],
+                    also=partners_of(readings[other], partners[other]),
+                ),
+            }  # fmt: skip
         return answer
 
     def _read(self, text: str, choice: Choice) -> Reading:
