@@ -179,6 +179,7 @@ def test_without_tables_and_features_the_rest_is_there(root, tmp_path, answer):
         shutil.copytree(root / "data" / name, bare / "data" / name)
     found = Explorer(bare, explored.PAIRS).features(TEXT, A, B)
     assert found["pair"] is None
+    assert not found["checked"]
     assert "`make pull STUDY=matching`" in found["unmatched"]
     assert found["a"]["tokens"] == answer["a"]["tokens"]
     assert {f["tokens"] for f in found["a"]["features"].values()} == {None}
@@ -198,6 +199,23 @@ def test_tables_of_other_saes_are_not_used(root):
     found, why = matched(explored.PAIRS, tables, known[A], known[A])
     assert found is None
     assert "does not match" in why
+
+
+def test_tables_of_another_training_are_not_used(root, tmp_path, answer):
+    """Published tables beside SAEs of one's own: numbers of features then mean nothing."""
+    from universality.io import read_sparse, write_sparse
+
+    assert answer["checked"]
+    clone = shutil.copytree(root, tmp_path / "clone")
+    file = clone / "data" / "features" / "stories15m" / "l1_mlp_out_seed0.safetensors"
+    other = np.random.default_rng(0).permutation(explored.D_SAE)
+    write_sparse(file, read_sparse(file)[:, other])
+    explorer = Explorer(clone, explored.PAIRS)
+    for sides in ((A, B), (B, A)):
+        found = explorer.features(TEXT, *sides)
+        assert found["pair"] is None
+        assert "are of another training of these SAEs; `make repro`" in found["unmatched"]
+    assert explorer.features(TEXT, A, B.replace("l1", "l0"))["pair"] == explored.NAME
 
 
 def test_a_new_sae_is_loaded_anew(root, tmp_path):

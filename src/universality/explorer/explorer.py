@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
 from universality.corpora import load_tokenizer
@@ -67,19 +68,20 @@ class Explorer:
             self._lock.release()
 
     def _features(self, text: str, sides: Mapping[str, Choice]) -> dict[str, Any]:
-        found, why = matched(
-            self.pairs, self.root / "data" / "tables" / "matching", sides["a"], sides["b"]
-        )
+        corpora = {side: self._known_of(choice) for side, choice in sides.items()}
+        counts = [corpus and corpus.n_firing for corpus in corpora.values()]
+        tables = self.root / "data" / "tables" / "matching"
+        found, why = matched(self.pairs, tables, sides["a"], sides["b"], (counts[0], counts[1]))
         readings = {side: self._read(text, choice) for side, choice in sides.items()}
         answer: dict[str, Any] = {
             "text": text,
             "pair": found.pair if found else None,
             "unmatched": why,
+            "checked": None not in corpora.values(),
             "pieces": pieces(text, readings["a"], readings["b"]),
         }
         partners = {"a": found.a if found else None, "b": found.b if found else None}
         for (side, choice), other in zip(sides.items(), "ba", strict=True):
-            corpus = self._known_of(choice)
             _, tokenizer, _ = self._loaded(choice)
             answer[side] = {
                 "model": choice.model,
@@ -87,7 +89,7 @@ class Explorer:
                 "hook": choice.hook,
                 "d_sae": choice.d_sae,
                 **describe(
-                    readings[side], corpus, tokenizer, partners[side],
+                    readings[side], corpora[side], tokenizer, partners[side],
                     also=partners_of(readings[other], partners[other]),
                 ),
             }  # fmt: skip
@@ -117,7 +119,10 @@ def _fresh(load: Callable[[Path, int], Any], path: Path) -> Any:
 
 def _read_corpus(path: Path, _: int) -> Corpus:
     token = read_table(path.parent / "tokens.parquet")["token"].to_numpy()
-    return Corpus(sp.csc_matrix(read_sparse(path)), token)
+    activations: Any = read_sparse(path)
+    fires = activations.indices[activations.data > 0]
+    n_firing = np.bincount(fires, minlength=activations.shape[1])
+    return Corpus(sp.csc_matrix(activations), token, n_firing)
 
 
 def _known(known: Mapping[str, Choice], name: Any, side: str) -> Choice:

@@ -41,6 +41,8 @@ class Corpus:
     """CSC `(n_rows, d_sae)`."""
     token: np.ndarray
     """Token of every row, `(n_rows,)`."""
+    n_firing: np.ndarray
+    """Rows on which each feature fires, `(d_sae,)`."""
 
 
 def checked(text: Any) -> str:
