@@ -253,7 +253,7 @@ def test_a_page_starts_with_a_pair_that_is_there(root):
     ("changes", "said"),
     [
         ({"text": "x" * (MAX_CHARACTERS + 1)}, "the text has 1001 characters; at most 1000 are"),
-        ({"text": " x" * 400}, "tokens, BOS included; the model reads 128"),
+        ({"text": " x" * 400}, "seed_a reads at most 128 tokens, and the text has "),
         ({"text": " \n"}, "the text is empty"),
         ({"text": None}, "the text is missing"),
         ({"text": 5}, "the text is missing"),

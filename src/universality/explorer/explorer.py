@@ -98,7 +98,8 @@ class Explorer:
     def _read(self, text: str, choice: Choice) -> Reading:
         path = self.root / "data" / "saes" / choice.model / choice.sae
         bridge, tokenizer, bos = self._loaded(choice)
-        return read_text(bridge, tokenizer, bos, text, choice.hook, _fresh(self._sae, path))
+        sae = _fresh(self._sae, path)
+        return read_text(choice.model, bridge, tokenizer, bos, text, choice.hook, sae)
 
     def _loaded(self, choice: Choice) -> tuple[Any, Any, int]:
         """Return bridge, tokenizer and BOS of the model of `choice`."""

@@ -58,17 +58,21 @@ def checked(text: Any) -> str:
     return text
 
 
-def read_text(bridge: Any, tokenizer: Any, bos: int, text: str, hook: str, sae: Any) -> Reading:
-    """Return what `sae`, which sits at `hook`, makes of each token of `text` but BOS.
+def read_text(
+    model: str, bridge: Any, tokenizer: Any, bos: int, text: str, hook: str, sae: Any
+) -> Reading:
+    """Return what `sae`, which sits at `hook` of `model`, makes of each token of `text` but BOS.
 
     As the stage `features` does it. InputError if the text is longer than the model's context.
     """
     tokens = tokenize([text], [0], tokenizer, bos, 10 * MAX_CHARACTERS)
     n, most = len(tokens.ids), bridge.cfg.n_ctx
     if n > most:
-        raise InputError(f"the text has {n} tokens, BOS included; the model reads {most}")
+        raise InputError(
+            f"{model} reads at most {most} tokens, and the text has {n}, BOS included; shorten it"
+        )
     if n == 1:
-        raise InputError("the text has no token")
+        raise InputError(f"the text has no token for {model}")
     place, found = sparse_features(bridge, tokens, {"": (hook, sae)}, n, mask_special=True)
     at = positions(position_table(tokens, place, tokenizer), {0: text})
     return Reading(tokens.end[place], at.shown, found[""])
