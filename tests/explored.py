@@ -14,7 +14,7 @@ from universality.features import (
     sparse_features,
     write_features,
 )
-from universality.io import write_table
+from universality.io import read_sparse, write_table
 from universality.models import load_bridge, new_model, save_model, train_tokenizer
 from universality.params.matching import Pair
 from universality.params.models import SmallModel
@@ -46,7 +46,7 @@ def make(root: Path) -> Path:
         path = data / "models" / model
         save_model(new_model(shape, seed), train_tokenizer(TEXTS, vocab_size), path)
         _write_saes(data, model, seed)
-    _write_tables(data / "tables" / "matching" / NAME)
+    _write_tables(data)
     return root
 
 
@@ -80,8 +80,16 @@ def partner_of(feature: int, layer: int) -> int:
     return -1 if feature == 3 else (5 * feature + layer) % D_SAE
 
 
-def _write_tables(folder: Path) -> None:
+def _write_tables(data: Path) -> None:
     """Write what the explorer reads of the matching study, in which r is feature / 100."""
+    folder = data / "tables" / "matching" / NAME
+    count = {
+        (model, layer): read_sparse(
+            data / "features" / model / f"l{layer}_mlp_out_seed0.safetensors"
+        ).getnnz(axis=0)
+        for model in ("seed_a", "stories15m")
+        for layer in (0, 1)
+    }
     features = np.arange(D_SAE)
     forward, backward = [], []
     for a in (0, 1):
@@ -95,8 +103,10 @@ def _write_tables(folder: Path) -> None:
             mutual = found & (back[partner] == features)
             columns = {"feature_a": features, "partner": partner, "r": features / 100}
             columns |= {"null_r": features / 1000, "mutual": mutual}
+            columns |= {"count_a": count["seed_a", a]}
             forward.append(pd.DataFrame(columns).assign(**layers))
             columns = {"feature_b": features, "partner": back, "r": features / 200}
+            columns |= {"count_b": count["stories15m", b]}
             backward.append(pd.DataFrame(columns).assign(**layers))
     for name, tables in (("features", forward), ("backward", backward)):
         table = pd.concat(tables, ignore_index=True)

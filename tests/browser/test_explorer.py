@@ -3,6 +3,7 @@
 import http.client
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -193,6 +194,34 @@ def test_a_phone_needs_no_sideways_scrolling(browser, address):
         page.goto(f"{address}/features")
         ask(page, "Once upon a time, there was a cat. " * 3)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_pages_of_the_report_run_here_as_they_do_from_a_file(browser, root, tmp_path):
+    """With styles, scripts and pictures of their own, and a link to the live page."""
+    clone = shutil.copytree(root, tmp_path / "clone")
+    report = clone / "report"
+    (report / "pages").mkdir(parents=True)
+    (report / "index.html").write_text(
+        "<title>r</title><style>p { margin: 7px }</style><header><h1>Report</h1></header>"
+        "<p id=x style='color: red'>-</p><img src=data:image/svg+xml,%3Csvg/%3E alt=''>"
+        "<script>document.getElementById('x').textContent = 'ran'</script><a href=pages>Pages</a>"
+    )
+    (report / "pages" / "index.html").write_text("<script src=a.js></script>")
+    (report / "pages" / "a.js").write_text("document.title = 'ran too'")
+    with serving(clone) as at, browser.new_context() as context:
+        page = context.new_page()
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(at)
+        assert page.locator("#x").inner_text() == "ran"
+        assert page.locator("#x").evaluate("e => getComputedStyle(e).marginTop") == "7px"
+        page.get_by_role("link", name="Pages").click()
+        page.wait_for_url("**/pages/")
+        expect(page).to_have_title("ran too")
+        page.goto(at)
+        page.get_by_role("link", name="Features on demand").click()
+        expect(page.get_by_role("button", name="Show features")).to_be_visible()
+        assert said == []
 
 
 def test_a_text_that_cannot_be_read_is_said(browser, address):

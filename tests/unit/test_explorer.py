@@ -80,7 +80,11 @@ def test_features_are_those_of_the_encoder(root, answer, side, name):
         found = [value for _, value in token["features"]]
         assert found == sorted(found, reverse=True)
     assert max(map(len, expected)) == 4
-    assert {f for row in expected for f in row} == set(map(int, answer[side]["features"]))
+    other = answer["b" if side == "a" else "a"]
+    fired = {str(feature) for token in other["tokens"] for feature, _ in token["features"]}
+    partners = [other["features"][feature]["partner"] for feature in fired]
+    described = {f for row in expected for f in row} | {p["feature"] for p in partners if p}
+    assert described == set(map(int, answer[side]["features"]))
 
 
 def test_pieces_are_the_text_and_hold_each_token_once(answer):
@@ -175,6 +179,7 @@ def test_without_tables_and_features_the_rest_is_there(root, tmp_path, answer):
         shutil.copytree(root / "data" / name, bare / "data" / name)
     found = Explorer(bare, explored.PAIRS).features(TEXT, A, B)
     assert found["pair"] is None
+    assert not found["checked"]
     assert "`make pull STUDY=matching`" in found["unmatched"]
     assert found["a"]["tokens"] == answer["a"]["tokens"]
     assert {f["tokens"] for f in found["a"]["features"].values()} == {None}
@@ -196,6 +201,23 @@ def test_tables_of_other_saes_are_not_used(root):
     assert "does not match" in why
 
 
+def test_tables_of_another_training_are_not_used(root, tmp_path, answer):
+    """Published tables beside SAEs of one's own: numbers of features then mean nothing."""
+    from universality.io import read_sparse, write_sparse
+
+    assert answer["checked"]
+    clone = shutil.copytree(root, tmp_path / "clone")
+    file = clone / "data" / "features" / "stories15m" / "l1_mlp_out_seed0.safetensors"
+    other = np.random.default_rng(0).permutation(explored.D_SAE)
+    write_sparse(file, read_sparse(file)[:, other])
+    explorer = Explorer(clone, explored.PAIRS)
+    for sides in ((A, B), (B, A)):
+        found = explorer.features(TEXT, *sides)
+        assert found["pair"] is None
+        assert "are of another training of these SAEs; `make repro`" in found["unmatched"]
+    assert explorer.features(TEXT, A, B.replace("l1", "l0"))["pair"] == explored.NAME
+
+
 def test_a_new_sae_is_loaded_anew(root, tmp_path):
     clone = shutil.copytree(root, tmp_path / "clone")
     explorer = Explorer(clone, explored.PAIRS)
@@ -208,7 +230,7 @@ def test_a_new_sae_is_loaded_anew(root, tmp_path):
     weights.save_model(saes / "l0_mlp_out_seed0")
     after = explorer.features("a cat", A, B)
     assert after["a"]["tokens"] != before["a"]["tokens"]
-    assert after["b"] == before["b"]
+    assert after["b"]["tokens"] == before["b"]["tokens"]
 
 
 def test_a_page_starts_with_a_pair_that_is_there(root):
@@ -231,7 +253,7 @@ def test_a_page_starts_with_a_pair_that_is_there(root):
     ("changes", "said"),
     [
         ({"text": "x" * (MAX_CHARACTERS + 1)}, "the text has 1001 characters; at most 1000 are"),
-        ({"text": " x" * 400}, "tokens, BOS included; the model reads 128"),
+        ({"text": " x" * 400}, "seed_a reads at most 128 tokens, and the text has "),
         ({"text": " \n"}, "the text is empty"),
         ({"text": None}, "the text is missing"),
         ({"text": 5}, "the text is missing"),

@@ -38,7 +38,7 @@ class Choice:
     def place(self) -> str:
         """Return the name in words, without the model."""
         site = self.hook.partition(f"blocks.{self.layer}.")[2].removeprefix("hook_")
-        return f"layer {self.layer}, {site}, SAE seed {self.seed}"
+        return f"layer {self.layer} {site}, seed {self.seed}"
 
 
 def choices(data: Path) -> dict[str, Choice]:
@@ -96,6 +96,16 @@ class Partners:
     """r of the best match when B's positions are shifted; None where the table has no null."""
     mutual: np.ndarray
     """Whether each is the other's best partner."""
+    count: np.ndarray
+    """Positions that both models share on which each feature fires."""
+
+    def fit(self, n_firing: np.ndarray) -> bool:
+        """Return whether these can be partners of an SAE whose features fire `n_firing` times.
+
+        `(d_sae,)`, on all positions, so nowhere less often than on the shared ones. Of another
+        training of the SAE, whose features have other numbers, about every second fires less often.
+        """
+        return bool((self.count <= n_firing).all())
 
 
 @dataclass(frozen=True)
@@ -109,11 +119,17 @@ class Matched:
 
 
 def matched(
-    pairs: Mapping[str, Pair], tables: Path, a: Choice, b: Choice
+    pairs: Mapping[str, Pair],
+    tables: Path,
+    a: Choice,
+    b: Choice,
+    n_firing: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
 ) -> tuple[Matched | None, str]:
     """Return the partners of `a` and `b` from the folder `tables` of the matching study.
 
-    If there are none, the text says why. The roles of A and B may be exchanged.
+    If there are none, the text says why. The roles of A and B may be exchanged. `n_firing` are the
+    positions on which each feature fires, `(d_sae,)`, where that is known: published tables may lie
+    beside SAEs that were trained here.
     """
     sides = (a.model, a.seed), (b.model, b.seed)
     for key, pair in pairs.items():
@@ -129,7 +145,14 @@ def matched(
         both = _partners(tables / key, one, two)
         if both is None:
             return None, f"the tables of the pair {key} are not of these SAEs"
-        return Matched(key, *(both if sides == named else both[::-1])), ""
+        both = both if sides == named else both[::-1]
+        for partners, n in zip(both, n_firing, strict=True):
+            if n is not None and not partners.fit(n):
+                return None, (
+                    f"the tables of the pair {key} are of another training of these SAEs; "
+                    "`make repro` makes them anew"
+                )
+        return Matched(key, *both), ""
     return None, "`pairs` of params.yaml does not match these two SAEs"
 
 
@@ -145,8 +168,8 @@ def _partners(folder: Path, a: Choice, b: Choice) -> tuple[Partners, Partners] |
     returns = (back >= 0) & (there[np.maximum(back, 0)] == np.arange(len(back)))
     return (
         Partners(there, forward["r"].to_numpy(), forward["null_r"].to_numpy(),
-                 forward["mutual"].to_numpy()),
-        Partners(back, backward["r"].to_numpy(), None, returns),
+                 forward["mutual"].to_numpy(), forward["count_a"].to_numpy()),
+        Partners(back, backward["r"].to_numpy(), None, returns, backward["count_b"].to_numpy()),
     )  # fmt: skip
 
 

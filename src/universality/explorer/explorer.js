@@ -73,7 +73,7 @@ function show(found) {
   const n = SIDES.map((side) => answer[side].tokens.length);
   say(
     n[0] + " tokens of A, " + n[1] + " of B, " + answer.pieces.length + " pieces that both cut out. " +
-      (answer.pair ? "Partners: data/tables/matching/" + answer.pair + "." : "No partners: " + answer.unmatched + ".")
+      (answer.pair ? "Partners: data/tables/matching/" + answer.pair + (answer.checked ? "." : ", if these tables are of these SAEs, which only data/features could tell.") : "No partners: " + answer.unmatched + ".")
   );
 }
 
@@ -160,8 +160,7 @@ function explain(partner) {
     const { r, null_r, mutual } = known.partner;
     lines.push(element("h4", "Best partner: " + OTHER[marked.side].toUpperCase() + " feature " + partner));
     lines.push(element("p", "r " + fixed(r) + (null_r === null ? "" : ", null r " + fixed(null_r)) + (mutual ? "; mutual" : "")));
-    if (answer[OTHER[marked.side]].features[partner]) lines.push(...about(OTHER[marked.side], partner));
-    else lines.push(element("p", "does not fire on this text"));
+    lines.push(...about(OTHER[marked.side], partner));
   } else if (answer.pair) {
     lines.push(element("p", "No partner: it fires too rarely on the evaluation text."));
   }

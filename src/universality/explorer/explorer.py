@@ -6,12 +6,21 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
 from universality.corpora import load_tokenizer
 from universality.errors import InputError
 from universality.explorer.catalogue import MAKE, Choice, choices, matched
-from universality.explorer.reading import Corpus, Reading, checked, describe, pieces, read_text
+from universality.explorer.reading import (
+    Corpus,
+    Reading,
+    checked,
+    describe,
+    partners_of,
+    pieces,
+    read_text,
+)
 from universality.io import read_sparse, read_table
 from universality.models import load_bridge
 from universality.params.matching import Pair
@@ -59,33 +68,38 @@ class Explorer:
             self._lock.release()
 
     def _features(self, text: str, sides: Mapping[str, Choice]) -> dict[str, Any]:
-        found, why = matched(
-            self.pairs, self.root / "data" / "tables" / "matching", sides["a"], sides["b"]
-        )
+        corpora = {side: self._known_of(choice) for side, choice in sides.items()}
+        counts = [corpus and corpus.n_firing for corpus in corpora.values()]
+        tables = self.root / "data" / "tables" / "matching"
+        found, why = matched(self.pairs, tables, sides["a"], sides["b"], (counts[0], counts[1]))
         readings = {side: self._read(text, choice) for side, choice in sides.items()}
         answer: dict[str, Any] = {
             "text": text,
             "pair": found.pair if found else None,
             "unmatched": why,
+            "checked": None not in corpora.values(),
             "pieces": pieces(text, readings["a"], readings["b"]),
         }
-        for side, choice in sides.items():
-            partners = (found.a if side == "a" else found.b) if found else None
-            corpus = self._known_of(choice)
+        partners = {"a": found.a if found else None, "b": found.b if found else None}
+        for (side, choice), other in zip(sides.items(), "ba", strict=True):
             _, tokenizer, _ = self._loaded(choice)
             answer[side] = {
                 "model": choice.model,
                 "sae": choice.sae,
                 "hook": choice.hook,
                 "d_sae": choice.d_sae,
-                **describe(readings[side], corpus, tokenizer, partners),
-            }
+                **describe(
+                    readings[side], corpora[side], tokenizer, partners[side],
+                    also=partners_of(readings[other], partners[other]),
+                ),
+            }  # fmt: skip
         return answer
 
     def _read(self, text: str, choice: Choice) -> Reading:
         path = self.root / "data" / "saes" / choice.model / choice.sae
         bridge, tokenizer, bos = self._loaded(choice)
-        return read_text(bridge, tokenizer, bos, text, choice.hook, _fresh(self._sae, path))
+        sae = _fresh(self._sae, path)
+        return read_text(choice.model, bridge, tokenizer, bos, text, choice.hook, sae)
 
     def _loaded(self, choice: Choice) -> tuple[Any, Any, int]:
         """Return bridge, tokenizer and BOS of the model of `choice`."""
@@ -106,7 +120,10 @@ def _fresh(load: Callable[[Path, int], Any], path: Path) -> Any:
 
 def _read_corpus(path: Path, _: int) -> Corpus:
     token = read_table(path.parent / "tokens.parquet")["token"].to_numpy()
-    return Corpus(sp.csc_matrix(read_sparse(path)), token)
+    activations: Any = read_sparse(path)
+    fires = activations.indices[activations.data > 0]
+    n_firing = np.bincount(fires, minlength=activations.shape[1])
+    return Corpus(sp.csc_matrix(activations), token, n_firing)
 
 
 def _known(known: Mapping[str, Choice], name: Any, side: str) -> Choice:

@@ -1,6 +1,6 @@
 """Which features of an SAE fire on a text, token by token, and what is known of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ class Corpus:
     """CSC `(n_rows, d_sae)`."""
     token: np.ndarray
     """Token of every row, `(n_rows,)`."""
+    n_firing: np.ndarray
+    """Rows on which each feature fires, `(d_sae,)`."""
 
 
 def checked(text: Any) -> str:
@@ -56,17 +58,21 @@ def checked(text: Any) -> str:
     return text
 
 
-def read_text(bridge: Any, tokenizer: Any, bos: int, text: str, hook: str, sae: Any) -> Reading:
-    """Return what `sae`, which sits at `hook`, makes of each token of `text` but BOS.
+def read_text(
+    model: str, bridge: Any, tokenizer: Any, bos: int, text: str, hook: str, sae: Any
+) -> Reading:
+    """Return what `sae`, which sits at `hook` of `model`, makes of each token of `text` but BOS.
 
     As the stage `features` does it. InputError if the text is longer than the model's context.
     """
     tokens = tokenize([text], [0], tokenizer, bos, 10 * MAX_CHARACTERS)
     n, most = len(tokens.ids), bridge.cfg.n_ctx
     if n > most:
-        raise InputError(f"the text has {n} tokens, BOS included; the model reads {most}")
+        raise InputError(
+            f"{model} reads at most {most} tokens, and the text has {n}, BOS included; shorten it"
+        )
     if n == 1:
-        raise InputError("the text has no token")
+        raise InputError(f"the text has no token for {model}")
     place, found = sparse_features(bridge, tokens, {"": (hook, sae)}, n, mask_special=True)
     at = positions(position_table(tokens, place, tokenizer), {0: text})
     return Reading(tokens.end[place], at.shown, found[""])
@@ -104,22 +110,26 @@ def names(corpus: Corpus, features: Sequence[int], tokenizer: Any) -> list[list[
     They are the different ones among its `N_STRONGEST` strongest positions, at most `N_NAMES`.
     """
     tops = top_tokens(corpus.activations[:, list(features)], corpus.token, N_STRONGEST)
-    return [
-        list(dict.fromkeys(token_name(tokenizer, int(token)) for token in top if token >= 0))
-        [:N_NAMES]
-        for top in tops
-    ]  # fmt: skip
+    chosen = [
+        list(dict.fromkeys(int(token) for token in top if token >= 0))[:N_NAMES] for top in tops
+    ]
+    named = {token: token_name(tokenizer, token) for token in {t for top in chosen for t in top}}
+    return [[named[token] for token in top] for top in chosen]
 
 
 def describe(
-    reading: Reading, corpus: Corpus | None, tokenizer: Any, partners: Partners | None
+    reading: Reading,
+    corpus: Corpus | None,
+    tokenizer: Any,
+    partners: Partners | None,
+    also: Iterable[int] = (),
 ) -> dict[str, Any]:
     """Return one side of the page: its tokens with what fires on them, and these features.
 
-    `highest` of a feature is its highest activation, here or on the corpus.
+    The features `also` are described too, whether they fire or not. `highest` of a feature is its
+    highest activation, here or on the corpus.
     """
-    fires = strongest(reading.activations)
-    ids = sorted({feature for row in fires for feature, _ in row})
+    ids = sorted(firing(reading) | set(also))
     highest = _maxima(reading.activations, ids)
     tokens: list[list[str]] | None = None
     if corpus is not None and ids:
@@ -132,8 +142,23 @@ def describe(
             "tokens": None if tokens is None else tokens[i],
             "partner": None if partners is None else _partner(partners, feature),
         }
-    rows = [{"text": text, "features": row} for text, row in zip(reading.shown, fires, strict=True)]
+    rows = [
+        {"text": text, "features": row}
+        for text, row in zip(reading.shown, strongest(reading.activations), strict=True)
+    ]
     return {"tokens": rows, "features": features}
+
+
+def firing(reading: Reading) -> set[int]:
+    """Return the features that fire somewhere in the text."""
+    return set(reading.activations.indices[reading.activations.data > 0].tolist())
+
+
+def partners_of(reading: Reading, partners: Partners | None) -> set[int]:
+    """Return the best partners, on the other side, of the features that fire in the text."""
+    if partners is None:
+        return set()
+    return {int(partners.partner[i]) for i in firing(reading)} - {-1}
 
 
 def _maxima(activations: Any, features: Sequence[int]) -> np.ndarray:

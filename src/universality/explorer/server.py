@@ -124,6 +124,10 @@ def create_app(explorer: Explorer, start: tuple[str | None, str | None] = (None,
             return Response(source(pages, "explorer.js"), mimetype="text/javascript")
         raise NotFound
 
+    @app.get("/favicon.ico")
+    def icon() -> tuple[str, int]:
+        return "", 204  # browsers ask for it, and would complain
+
     @app.get("/")
     def first() -> Response | str:
         index = report / "index.html"
