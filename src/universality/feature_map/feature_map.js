@@ -80,7 +80,7 @@ function wordsOf(side, i) {
   }
   return found;
 }
-function shortly(side, i) { return wordsOf(side, i).slice(0, 3).map(([word]) => shown(word)).join(", "); }
+function shortly(side, i) { return wordsOf(side, i).slice(0, 3).map(([word]) => shown(word)).join(" · "); }
 function shown(word) { return word.replaceAll(" ", "␣"); }
 function bestPair(side, i) { return now.pairs.of[side][i][0]; }
 function bestR(side, i) { const pair = bestPair(side, i); return pair === undefined ? NaN : rOf(pair); }
@@ -509,7 +509,9 @@ function described(side, i) {
   const layer = now[side], box = make("div");
   box.append(make("h3", nameOf(side, layer.feature[i])));
   const tokens = make("p", undefined, { class: "tokens" });
-  for (const [word, share] of wordsOf(side, i)) tokens.append(make("code", shown(word)), " " + share + "%  ");
+  for (const [word, share] of wordsOf(side, i)) {
+    tokens.append(tokens.hasChildNodes() ? " · " : "", make("code", shown(word)), " " + share + "%");
+  }
   box.append(tokens, make("p", "Fires on " + count(layer.count[i]) + " of " + count(data[side].n_rows) + " positions.", { class: "where" }));
   const list = make("ol", undefined, { class: "examples" });
   const c = data[side].n_contexts;
@@ -531,7 +533,10 @@ function contextOf(side, k, slot) {
   for (let row = first; row <= last; row++) {
     const level = layer.level[layer.start[k] + row - first], token = data[side].strings[text.row[row]];
     if (!level) { line.append(token); continue; }
-    const shade = make(row === peak ? "mark" : "span", token, { class: "t" });
+    // The space ahead of a token stays outside: at the end of a line it would be an empty frame.
+    const bare = token.trimStart() || token;
+    line.append(token.slice(0, token.length - bare.length));
+    const shade = make(row === peak ? "mark" : "span", bare, { class: "t" });
     shade.style.setProperty("--a", (level / LEVELS).toFixed(2));
     line.append(shade);
   }
