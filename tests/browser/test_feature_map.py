@@ -409,6 +409,7 @@ def test_a_phone_has_no_sideways_scroll_and_taps_show(browser, file):
     page.touchscreen.tap(*place(page, "a", 1))
     expect(page.locator("#details h3").first).to_have_text("A/0/1")
     expect(page.locator("#details h3").first).to_be_in_viewport()
+    expect(page.locator("#panel-a .tip")).to_contain_text(f"with B/0/{planted.partner(1)}")
     assert watched.said == []
     context.close()
 

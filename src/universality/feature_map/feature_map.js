@@ -125,7 +125,8 @@ class Panel {
     this.marks.addEventListener("pointermove", (event) => this.move(event));
     this.marks.addEventListener("pointerup", (event) => this.up(event));
     this.marks.addEventListener("pointercancel", () => this.stop());
-    this.marks.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    // A finger leaves at once; what it has touched stays named.
+    this.marks.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") this.tip.hidden = true; });
     this.marks.addEventListener("keydown", (event) => this.key(event));
     this.marks.addEventListener("focus", () => this.focused());
     this.marks.addEventListener("blur", () => { this.tip.hidden = true; drawMarks(); });
@@ -610,7 +611,7 @@ function search() {
   drawMarks();
   line.replaceChildren();
   if (!words.length) return;
-  line.append("Found " + state.found.a.size + " of " + now.a.n + " in A, " + state.found.b.size + " of " + now.b.n + " in B (framed).");
+  line.append("Found " + count(state.found.a.size) + " of " + count(now.a.n) + " in A, " + count(state.found.b.size) + " of " + count(now.b.n) + " in B (framed).");
   for (const side of ["a", "b"]) {
     const button = make("button", "Select those of " + side.toUpperCase(), { type: "button" });
     button.disabled = !state.found[side].size;

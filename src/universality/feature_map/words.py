@@ -47,8 +47,9 @@ class Described:
 def words_of(at: Positions) -> Words:
     """Return the words of the rows; words that differ in case or leading space are one."""
     shown = [text.strip(" ").casefold() or text for text in at.shown]
-    names, number = np.unique(np.array(shown, dtype=object), return_inverse=True)
-    return Words(names.tolist(), number)
+    names = sorted(set(shown))
+    number = {name: i for i, name in enumerate(names)}
+    return Words(names, np.array([number[text] for text in shown], dtype=np.int64))
 
 
 def describe(
