@@ -10,6 +10,9 @@ from universality.params.linked_maps import LinkedMaps
 from universality.params.matching import Pair
 from universality.saes.pages.dashboard_page import source, templates
 
+SCRIPTS = ("data", "picture", "panel", "details", "page")
+"""Parts of the page's one script, in their order."""
+
 
 @dataclass(frozen=True)
 class About:
@@ -89,7 +92,7 @@ def render(head: About, data: Mapping[str, Any], max_mb: float) -> str:
         items="maps",
         data=script_json(data),
         css=source(pages, "dashboard.css") + source(pages, "feature_map.css"),
-        js=source(pages, "feature_map.js"),
+        js="".join(source(pages, f"{name}.js") for name in SCRIPTS),
     )
     size = len(page.encode()) / 1e6
     if size > max_mb:
