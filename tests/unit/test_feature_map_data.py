@@ -210,6 +210,24 @@ def test_features_that_fire_once_have_one_context(world):
     assert found.level.tolist() == [0, 0, 0, 0, LEVELS, 0, 0]
 
 
+def test_words_that_hardly_matter_are_left_out():
+    """One word 599 times and another once; 600 words once each, of which the first is named."""
+    n = 600
+    table = pd.DataFrame({"document": 1, "position": np.arange(1, n + 1), "token": 0}, range(n))
+    pieces = [" x"] * (n - 1) + [" y"]
+    for texts, expected in ((pieces, [["x"]]), ([f" {i:03d}" for i in range(n)], [["000"]])):
+        end = np.cumsum([len(text) for text in texts])
+        start = np.append(0, end[:-1])
+        at = positions(table.assign(start=start, end=end, piece=texts), {1: "".join(texts)})
+        words = words_of(at)
+        found = describe(
+            sp.csr_matrix(np.ones((n, 1), np.float32)), np.array([0]), at, words, SETTINGS,
+            np.random.default_rng(0),
+        )  # fmt: skip
+        shown = [[words.names[i] for i in row if i >= 0] for row in found.word]
+        assert shown == expected
+
+
 @pytest.mark.parametrize("n_documents", [1, 2, 400])
 def test_top_contexts_are_the_highest_of_each_document(rng, n_documents):
     """Among many positions, with equal activations, and where few documents have them all."""

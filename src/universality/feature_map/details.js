@@ -77,7 +77,7 @@ function described(side, i) {
     tokens.append(
       tokens.hasChildNodes() ? " · " : "",
       make("code", shown(word)),
-      " " + share + "%",
+      " " + (share || "<1") + "%",
     );
   }
   box.append(

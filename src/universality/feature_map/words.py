@@ -10,6 +10,8 @@ from universality.matching.engine.moments import Sparse
 from universality.params.linked_maps import LinkedMaps
 from universality.saes.pages.dashboard import Positions, top_rows
 
+LEAST_SHARE = 0.005
+"""Of a feature's firing: words with less are left out, but for the first."""
 LEVELS = 255
 """Steps of a shown activation, from 0 to the feature's highest."""
 
@@ -80,6 +82,7 @@ def describe(
         own = slice(spoken.indptr[i], spoken.indptr[i + 1])
         numbers, counts = spoken.indices[own], spoken.data[own]
         most = np.argsort(-counts, kind="stable")[:k]
+        most = most[(counts[most] >= LEAST_SHARE * len(rows)) | (np.arange(len(most)) == 0)]
         word[i, : len(most)] = numbers[most]
         share[i, : len(most)] = counts[most] / max(1, len(rows))
         top = _top(rows, values, at.index, settings.n_top)
