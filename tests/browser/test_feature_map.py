@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 import planted_map as planted
 from universality.feature_map.packed import R_UNIT, unpack
-from universality.io import tables_by_name
+from universality.io import tables_by_name, write_table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import feature_map_page  # pyright: ignore[reportMissingImports]
@@ -308,6 +308,31 @@ def test_dead_features_are_not_shown_and_said_to_be(page):
     assert page.evaluate("featureMap.place('a', 15)") is None
 
 
+def test_a_partner_that_was_not_drawn_is_named(browser, world, tmp_path):
+    lost = planted.partner(1)
+    other = tmp_path / "world"
+    other.mkdir()
+    for folder in ("features", "matches", "corpus"):
+        (other / folder).symlink_to(world / folder)
+    for name, table in tables_by_name(world / "coordinates").items():
+        kept = table.query(f"feature != {lost}") if name == "two_seed1" else table
+        write_table(other / "coordinates" / f"{name}.parquet", kept)
+    context = browser.new_context(viewport=WIDE)
+    watched = Watched(context.new_page(), planted.write_page(other, tmp_path / "page"))
+    page = watched.page
+    expect(page.locator("#caption-b")).to_contain_text("11 features drawn of 12 that fire")
+    page.mouse.click(*place(page, "a", 1))
+    expect(page.locator("#details .partner h3")).to_have_text(f"B/0/{lost}")
+    expect(page.locator("#details .partner")).to_contain_text("not among the features drawn")
+    expect(page.locator("#rows tbody")).to_contain_text(f"{lost} (not on the map)")
+    expect(page.locator("#selected")).to_contain_text("1 feature of A is selected; 0 partners")
+    page.locator("#map-a").focus()
+    page.keyboard.press("p")
+    expect(page.locator("#spoken")).to_have_text("No partner on the map.")
+    assert watched.said == []
+    context.close()
+
+
 def test_keys_reach_everything(page, file):
     ids = []
     for _ in range(16):
@@ -409,6 +434,7 @@ def test_a_phone_has_no_sideways_scroll_and_taps_show(browser, file):
     page.touchscreen.tap(*place(page, "a", 1))
     expect(page.locator("#details h3").first).to_have_text("A/0/1")
     expect(page.locator("#details h3").first).to_be_in_viewport()
+    expect(page.locator("#panel-a .tip")).to_contain_text(f"with B/0/{planted.partner(1)}")
     assert watched.said == []
     context.close()
 

@@ -210,6 +210,44 @@ def test_features_that_fire_once_have_one_context(world):
     assert found.level.tolist() == [0, 0, 0, 0, LEVELS, 0, 0]
 
 
+def test_words_that_hardly_matter_are_left_out():
+    """One word 599 times and another once; 600 words once each, of which the first is named."""
+    n = 600
+    table = pd.DataFrame({"document": 1, "position": np.arange(1, n + 1), "token": 0}, range(n))
+    pieces = [" x"] * (n - 1) + [" y"]
+    for texts, expected in ((pieces, [["x"]]), ([f" {i:03d}" for i in range(n)], [["000"]])):
+        end = np.cumsum([len(text) for text in texts])
+        start = np.append(0, end[:-1])
+        at = positions(table.assign(start=start, end=end, piece=texts), {1: "".join(texts)})
+        words = words_of(at)
+        found = describe(
+            sp.csr_matrix(np.ones((n, 1), np.float32)), np.array([0]), at, words, SETTINGS,
+            np.random.default_rng(0),
+        )  # fmt: skip
+        shown = [[words.names[i] for i in row if i >= 0] for row in found.word]
+        assert shown == expected
+
+
+@pytest.mark.parametrize("n_documents", [1, 2, 400])
+def test_top_contexts_are_the_highest_of_each_document(rng, n_documents):
+    """Among many positions, with equal activations, and where few documents have them all."""
+    n = 800
+    document = np.sort(rng.integers(0, n_documents, n))
+    ends = np.concatenate([np.arange(1, size + 1) for size in np.bincount(document) if size])
+    table = pd.DataFrame({"document": document, "position": ends, "start": ends - 1, "end": ends})
+    table = table.assign(token=0, piece="x")
+    at = positions(table, dict.fromkeys(range(n_documents), "x" * n))
+    values = np.ceil(4 * rng.random(n)).astype(np.float32)
+    found = describe(sp.csr_matrix(values[:, None]), np.array([0]), at, words_of(at), SETTINGS, rng)
+    ranked = sorted(range(n), key=lambda row: (-values[row], row))
+    expected: dict[int, int] = {}
+    for row in ranked:
+        expected.setdefault(int(document[row]), row)
+    top = list(expected.values())[: SETTINGS.n_top]
+    assert found.row[0, : len(top)].tolist() == top
+    assert found.row[0, 2] not in (-1, *top)
+
+
 def test_planted_partners_are_found(data):
     a, b, r = _pairs(data, "0,0", "mutual")
     found = dict(zip(a.tolist(), b.tolist(), strict=True))

@@ -6,9 +6,13 @@ from typing import Any
 
 from universality.errors import InputError
 from universality.feature_map.packed import script_json
+from universality.feature_map.words import LEAST_SHARE
 from universality.params.linked_maps import LinkedMaps
 from universality.params.matching import Pair
 from universality.saes.pages.dashboard_page import source, templates
+
+SCRIPTS = ("data", "picture", "panel", "details", "page")
+"""Parts of the page's one script, in their order."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ def _notes(settings: LinkedMaps) -> list[str]:
         "in this pairing, or fires too rarely to be matched. Features that never fire on the text "
         f"are not shown. Of an SAE with more than {settings.max_features:,} features that fire, as "
         "many are drawn; the panel says so.",
-        "Tokens: those on which a feature fires most often, with their share of its firing; words "
-        "that differ in case or leading space count as one. The search looks through these tokens.",
+        f"Tokens: the {settings.n_tokens} on which a feature fires most often, with their share of "
+        f"its firing, if that is at least {100 * LEAST_SHARE:g}%; words that differ in case or "
+        "leading space count as one. The search looks through these tokens.",
         f"Contexts: the {settings.n_top} of highest activation, one per document, which flatter "
         f"a feature, and {settings.n_random} drawn at random of the other places where it fires. "
         "Shading is activation over the feature's highest; the framed token is the one that the "
@@ -89,7 +94,7 @@ def render(head: About, data: Mapping[str, Any], max_mb: float) -> str:
         items="maps",
         data=script_json(data),
         css=source(pages, "dashboard.css") + source(pages, "feature_map.css"),
-        js=source(pages, "feature_map.js"),
+        js="".join(source(pages, f"{name}.js") for name in SCRIPTS),
     )
     size = len(page.encode()) / 1e6
     if size > max_mb:

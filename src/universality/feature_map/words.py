@@ -10,6 +10,8 @@ from universality.matching.engine.moments import Sparse
 from universality.params.linked_maps import LinkedMaps
 from universality.saes.pages.dashboard import Positions, top_rows
 
+LEAST_SHARE = 0.005
+"""Of a feature's firing: words with less are left out, but for the first."""
 LEVELS = 255
 """Steps of a shown activation, from 0 to the feature's highest."""
 
@@ -47,8 +49,9 @@ class Described:
 def words_of(at: Positions) -> Words:
     """Return the words of the rows; words that differ in case or leading space are one."""
     shown = [text.strip(" ").casefold() or text for text in at.shown]
-    names, number = np.unique(np.array(shown, dtype=object), return_inverse=True)
-    return Words(names.tolist(), number)
+    names = sorted(set(shown))
+    number = {name: i for i, name in enumerate(names)}
+    return Words(names, np.array([number[text] for text in shown], dtype=np.int64))
 
 
 def describe(
@@ -69,18 +72,21 @@ def describe(
     row, value = np.full((m, c), -1), np.zeros((m, c), dtype=np.float32)
     before, after = np.full((m, c), -1), np.full((m, c), -1)
     levels: list[np.ndarray] = []
-    columns: Any = sp.csc_matrix(features)
+    columns: Any = sp.csc_matrix(features)[:, chosen]
+    spoken = _counts(columns, words)
     dense = np.zeros(len(at.token), dtype=np.float32)
-    for i, feature in enumerate(chosen):
-        part = slice(columns.indptr[feature], columns.indptr[feature + 1])
+    for i in range(m):
+        part = slice(columns.indptr[i], columns.indptr[i + 1])
         fires = columns.data[part] > 0
         rows, values = columns.indices[part][fires], columns.data[part][fires]
-        numbers, counts = np.unique(words.number[rows], return_counts=True)
+        own = slice(spoken.indptr[i], spoken.indptr[i + 1])
+        numbers, counts = spoken.indices[own], spoken.data[own]
         most = np.argsort(-counts, kind="stable")[:k]
+        most = most[(counts[most] >= LEAST_SHARE * len(rows)) | (np.arange(len(most)) == 0)]
         word[i, : len(most)] = numbers[most]
         share[i, : len(most)] = counts[most] / max(1, len(rows))
-        top = top_rows(rows, values, at.index, settings.n_top)
-        rest = np.setdiff1d(rows, top)
+        top = _top(rows, values, at.index, settings.n_top)
+        rest = rows[(rows[:, None] != top).all(axis=1)]
         drawn = random.choice(rest, min(settings.n_random, len(rest)), replace=False)
         dense[rows] = values
         for slot, at_row in [*enumerate(top), *enumerate(drawn, settings.n_top)]:
@@ -93,3 +99,25 @@ def describe(
         dense[rows] = 0
     level = np.concatenate([np.zeros(0), *levels]).astype(np.uint8)
     return Described(word, share, row, value, before, after, level)
+
+
+def _counts(columns: Any, words: Words) -> Any:
+    """Return how often each feature fires on each word, CSC `(n_words, m)`, words ascending."""
+    n = columns.shape[0]
+    ones = np.ones(n, dtype=np.int64)
+    fires = sp.csc_matrix(columns > 0, dtype=np.int64)
+    of_word: Any = sp.csr_matrix((ones, (words.number, np.arange(n))), (len(words.names), n))
+    counts = sp.csc_matrix(of_word @ fires)
+    counts.sort_indices()
+    return counts
+
+
+def _top(rows: np.ndarray, values: np.ndarray, document: np.ndarray, n: int) -> np.ndarray:
+    """Return `top_rows`, which is looked for among the highest first: sorting all takes longer."""
+    few = 32 * n
+    if len(rows) > few:
+        high = values >= np.partition(values, -few)[-few]
+        found = top_rows(rows[high], values[high], document, n)
+        if len(found) == n:
+            return found
+    return top_rows(rows, values, document, n)
