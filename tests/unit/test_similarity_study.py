@@ -14,7 +14,7 @@ from universality.similarity.concepts import (
     inside_concepts,
     rsa_of_orders,
 )
-from universality.similarity.decoders import Decoders, compare_pairs, projected
+from universality.similarity.decoders import Decoders, compare_pairs, projected, tables_of
 from universality.similarity.linear import linear_measures
 from universality.similarity.null import (
     KERNELS,
@@ -260,6 +260,20 @@ def test_a_concept_is_judged_by_random_partners(rng):
     assert np.mean(rows["random_p"].to_numpy() > 0.05) >= 0.5
     few = compare_pairs(decoders, among.subset(np.arange(5)), SETTINGS, rng)
     assert few == [{"n_pairs": 5, "measure": "", "n": 5, "few": True}]
+
+
+def test_tables_of_decoders_with_and_without_concepts():
+    rows = [
+        {"pairing": name, "measure": "rsa", "value": 0.5, "p": 0.01, "n": 30}
+        for name in ("mutual", "hungarian", "concept_time", "concept_food")
+    ]
+    tables = tables_of(rows)
+    assert tables["concepts"]["concept"].tolist() == ["time", "food"]
+    assert tables["concepts"]["q"].tolist() == [0.01, 0.01]
+    assert tables["decoders"]["pairing"].tolist() == ["mutual", "hungarian"]
+    none = tables_of(rows[:2])["concepts"]
+    assert none.empty
+    assert list(none) == list(tables["concepts"])
 
 
 def test_concept_samples_are_one_of_each_document(rng):

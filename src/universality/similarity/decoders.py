@@ -270,14 +270,21 @@ def decoder_tables(
         of = {"layer_a": layers[0], "layer_b": layers[1], "best": layers == top, "pairing": name}
         return [of | row for row in rows]
 
-    rows = [row for part in in_threads(rows_of, progress(wanted, desc=key)) for row in part]
+    return tables_of(
+        [row for part in in_threads(rows_of, progress(wanted, desc=key)) for row in part]
+    )
+
+
+def tables_of(rows: list[dict[str, Any]]) -> dict[str, pd.DataFrame]:
+    """Return `decoders` and `concepts` of `decoder_tables`, with q over each list of tests."""
     concepts = [row for row in rows if row["pairing"].startswith(CONCEPT)]
     maps = [row for row in rows if row["pairing"] == "mutual"]
     ways = [
         row for row in rows if row["pairing"] != "mutual" and not row["pairing"].startswith(CONCEPT)
     ]
     judged = [with_q(pd.DataFrame(part), "p", by="measure") for part in (concepts, maps, ways)]
-    table = judged[0].rename(columns={"pairing": "concept"})
+    # Texts may be so short that no concept has a pair.
+    table = (judged[0] if concepts else judged[1].iloc[:0]).rename(columns={"pairing": "concept"})
     return {
         "decoders": pd.concat(judged[1:], ignore_index=True),
         "concepts": table.assign(concept=table["concept"].str.removeprefix(CONCEPT)),
