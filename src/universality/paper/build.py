@@ -17,7 +17,7 @@ OWN = {"overview", "published", "workflow"}
 
 def drawn_figures(figures: Path) -> list[str]:
     """Return the figures that exist, as `study/name`, in order."""
-    found = sorted(figures.glob("*/*.svg"))
+    found = sorted(figures.glob("*/*.pdf"))
     return [f"{path.parent.name}/{path.stem}" for path in found if path.parent.name not in OWN]
 
 
