@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
 
 from universality.errors import InputError
 from universality.paper.numbers import NOT_HERE, AllMetrics, Number, beside, value
 from universality.paper.table import Table
+from universality.params.base import read_yaml
 
 HOLDS = "holds"
 WEAKER = "holds, weaker"
@@ -163,9 +163,8 @@ def read_claims(path: Path) -> dict[str, Claim]:
 
     Raises `InputError` that names the claim and the key if one is wrong.
     """
-    found = YAML(typ="safe").load(path)
     claims = {}
-    for name, fields in found.items():
+    for name, fields in read_yaml(path).items():
         try:
             claims[name] = Claim.model_validate(fields)
         except ValidationError as error:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from universality import provenance
 from universality.errors import InputError
 from universality.io import read_json, require
+from universality.params.base import read_yaml
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,9 @@ class FigureOf:
 
 def captions(folder: Path) -> dict[str, str]:
     """Return the captions of `paper/captions`: pattern -> text."""
-    yaml = YAML(typ="safe")
     found: dict[str, str] = {}
     for path in sorted(folder.glob("*.yaml")):
-        found |= yaml.load(path) or {}
+        found |= read_yaml(path)
     return found
 
 
@@ -190,8 +188,7 @@ def parameters(root: Path) -> list[Parameter]:
     """Return every leaf of params.yaml with what it means."""
     from universality.params.complete import Params
 
-    values = YAML(typ="safe").load(require(root / "params.yaml"))
-    return list(_leaves(Params, values, ()))
+    return list(_leaves(Params, read_yaml(root / "params.yaml"), ()))
 
 
 def _leaves(model: Any, value: Any, path: tuple[str, ...], about: str = "") -> Iterator[Parameter]:
