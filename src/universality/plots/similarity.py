@@ -186,6 +186,8 @@ def concepts(decoders: Pairs, inside: Pairs, relations: Pairs) -> Figure:
         hollow = {"marker": MARKERS[2 + kind], "color": COLORS[1 + kind], "mfc": "none"}
         for place, row in enumerate(table.to_dict("records")):
             _mark(axes, place, row, key, "random", hollow)
+        if table.empty:
+            axes.text(0.5, 0.5, "no concept has pairs enough", ha="center", fontsize=8)
         names = [f"{row['concept']} ({int(row['n'])})" for row in table.to_dict("records")]
         axes.set_yticks(range(len(names)), names, fontsize=6.5)
         axes.invert_yaxis()
