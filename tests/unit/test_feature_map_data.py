@@ -18,7 +18,8 @@ from universality.feature_map.partners import NAMES, correlations
 from universality.feature_map.words import LEVELS, describe, words_of
 from universality.io import read_sparse, read_table, tables_by_name, write_json, write_table
 from universality.matching.pairings import Partners, assignment, by_nearest
-from universality.params.linked_maps import LinkedMaps, LinkedPairs
+from universality.params.linked_maps import LinkedMaps
+from universality.params.matching import Pair
 from universality.saes.pages.dashboard import positions
 
 SETTINGS = LinkedMaps.model_validate(planted.SECTION)
@@ -133,13 +134,13 @@ def test_an_sae_that_hardly_fires_has_no_map(rng):
 
 
 def test_each_model_is_mapped_once():
-    pairs = LinkedPairs.model_validate(
-        {"x": planted.PAIR, "y": planted.PAIR | {"b": "one"}, "z": planted.PAIR | {"b": "three"}}
-    )
-    files = [model.file for model in mapped_models(pairs)]
-    assert files == [
-        "one_seed0.parquet", "two_seed1.parquet", "one_seed1.parquet", "three_seed1.parquet",
-    ]  # fmt: skip
+    def files(**changed):
+        pair = Pair.model_validate(planted.PAIR | changed)
+        return [model.file for model in mapped_models(pair)]
+
+    assert files() == ["one_seed0.parquet", "two_seed1.parquet"]
+    assert files(b="one") == ["one_seed0.parquet", "one_seed1.parquet"]
+    assert files(b="one", b_seed=0) == ["one_seed0.parquet"]
 
 
 def test_the_stage_maps_every_layer_of_every_model(world, tmp_path):
@@ -150,7 +151,9 @@ def test_the_stage_maps_every_layer_of_every_model(world, tmp_path):
         {"linked_pairs": {"pair": planted.PAIR}, "linked_maps": planted.SECTION},
     )
     for name in ("once", "twice"):
-        command(world / "features", world / "saes", tmp_path / name, tmp_path / "params.yaml")
+        command(
+            "pair", world / "features", world / "saes", tmp_path / name, tmp_path / "params.yaml"
+        )
     found = tables_by_name(tmp_path / "once")
     assert sorted(found) == ["one_seed0", "two_seed1"]
     assert found["one_seed0"].groupby("layer")["feature"].apply(list).to_dict() == {

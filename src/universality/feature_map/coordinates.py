@@ -1,4 +1,4 @@
-"""Where features lie on a map: UMAP of the decoder rows of an SAE, once for every page."""
+"""Where features lie on a map: UMAP of the decoder rows of an SAE."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from universality.geometry.maps import umap_map
 from universality.io import read_sparse
 from universality.matching.engine.moments import Sparse
 from universality.matching.files import find_saes
-from universality.params.linked_maps import LinkedMaps, LinkedPairs
+from universality.params.linked_maps import LinkedMaps
+from universality.params.matching import Pair
 from universality.randomness import derive_seed, generator
 from universality.saes.weights import read_weights
 
@@ -32,13 +33,9 @@ class MappedModel:
         return f"{self.name}_seed{self.seed}.parquet"
 
 
-def mapped_models(pairs: LinkedPairs) -> list[MappedModel]:
-    """Return the models that `pairs` show, each once."""
-    sides = [
-        MappedModel(*side)
-        for pair in pairs.root.values()
-        for side in ((pair.a, pair.a_seed), (pair.b, pair.b_seed))
-    ]
+def mapped_models(pair: Pair) -> list[MappedModel]:
+    """Return the models that `pair` shows, one if both sides are the same."""
+    sides = MappedModel(pair.a, pair.a_seed), MappedModel(pair.b, pair.b_seed)
     return list(dict.fromkeys(sides))
 
 

@@ -2,14 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, RootModel
+from pydantic import Field
 
-from universality.params.base import Id, Section
-from universality.params.matching import Pair
-
-
-class LinkedPairs(RootModel[dict[Id, Pair]]):
-    """The matched pairs that have a page."""
+from universality.params.base import Section
 
 
 class LinkedMaps(Section):

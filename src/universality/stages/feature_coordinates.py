@@ -1,4 +1,4 @@
-"""`universality feature-coordinates`: where the features of all linked pairs lie on their maps."""
+"""`universality feature-coordinates`: where the features of a linked pair lie on their maps."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,17 +6,19 @@ from typing import Annotated
 import typer
 
 from universality.params.base import load_section
-from universality.params.linked_maps import LinkedMaps, LinkedPairs
+from universality.params.linked_maps import LinkedMaps
+from universality.params.matching import Pair
 
 
 def command(
+    key: Annotated[str, typer.Argument(help="key of `linked_pairs`")],
     features: Annotated[Path, typer.Option(help="feature activations, a folder for each model")],
     saes: Annotated[Path, typer.Option(help="SAEs, a folder for each model")],
     out: Annotated[Path, typer.Option(help="directory for the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Write a table for each model of `linked_pairs`: one UMAP for every SAE, made once."""
-    pairs = load_section(params, LinkedPairs, "linked_pairs")
+    """Write a table for each model of pair `key`: one UMAP for every SAE."""
+    pair = load_section(params, Pair, "linked_pairs", key)
     settings = load_section(params, LinkedMaps, "linked_maps")
 
     from threadpoolctl import threadpool_limits
@@ -26,6 +28,6 @@ def command(
     from universality.progress import progress
 
     with threadpool_limits(limits=1, user_api="blas"), atomic_directory(out) as folder:
-        for model in progress(mapped_models(pairs), desc="maps"):
+        for model in progress(mapped_models(pair), desc="maps"):
             table = read_coordinates(model, features, saes, settings)
             write_table(folder / model.file, table)
