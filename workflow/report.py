@@ -1,7 +1,7 @@
 """Write the report of this clone's run into report/: `python workflow/report.py`.
 
-Figures, tables, pages, parameters and provenance come from what is there: `make repro` or `make pull`
-first. The same files give the same bytes.
+Figures, tables, pages, parameters and provenance come from what is there: `make repro` or `make
+pull` first. The same files give the same bytes.
 """
 
 import sys

@@ -138,6 +138,21 @@ def test_a_verdict_needs_the_interval_beyond_the_null_and_a_small_p():
     assert claim("above_null", ours="hierarchy:claim.value", baseline="nested") == "holds"
 
 
+def test_a_range_stands_for_an_interval_and_counts_of_a_null():
+    entry = {"r": 0.04, "r_min": 0.0, "r_max": 0.2, "r_null": 0.02, "s": 3.0, "s_null": 1.0}
+    fields = {"study": "matching", "source": "x", "claim": "x", "published": "x", "differs": "x",
+              "baseline": "null", "rule": "above_null"}  # fmt: skip
+
+    def verdict(metric, **more):
+        claim = Claim.model_validate(fields | {"ours": f"matching:one.{metric}"})
+        return claim.verdict(METRICS | {"matching": {"one": entry | more}})
+
+    assert verdict("r") == "does not hold"
+    assert verdict("r", r_min=0.03) == "holds"
+    assert verdict("s") == "holds"
+    assert verdict("s", s_null_high=3.5) == "does not hold"
+
+
 def test_every_claim_of_the_project_says_which_number_is_compared_with_what():
     claims = read_claims(ROOT / "paper" / "claims.yaml")
     metrics = read_metrics(ROOT / "metrics")

@@ -103,6 +103,9 @@ class Claim(BaseModel):
             return UNTESTED
         x, low, high = _with_interval(metrics, ours)
         base = None if null is None else _with_interval(metrics, null)[0]
+        if self.baseline and ":" not in self.baseline:  # a null that has a range counts to its end
+            end = value(metrics, beside(ours.addresses[0], f"{self.baseline}_high"))
+            base = base if end is None or self.rule == "below_null" else end
         if x is None or low is None or high is None or (null is not None and base is None):
             return UNTESTED
         return _judge(self.rule, metrics, ours.addresses[0], (x, low, high), base)
@@ -147,15 +150,21 @@ def _judge(
 def _with_interval(
     metrics: AllMetrics, number: Number
 ) -> tuple[float | None, float | None, float | None]:
-    """Return a number and the ends of its interval, the number itself where it has none."""
+    """Return a number and the ends of its interval, or of its range over vectors.
+
+    Where it has neither, the ends are the number itself.
+    """
     here, *over = number.addresses
     x = value(metrics, here)
     if over:
         whole = value(metrics, over[0])
         x = None if x is None or not whole else x / whole
         return x, x, x
-    low, high = (value(metrics, beside(here, end)) for end in ("low", "high"))
-    return x, x if low is None else low, x if high is None else high
+    for ends in (("low", "high"), ("min", "max")):
+        low, high = (value(metrics, beside(here, end)) for end in ends)
+        if low is not None and high is not None:
+            return x, low, high
+    return x, x, x
 
 
 def read_claims(path: Path) -> dict[str, Claim]:
@@ -201,10 +210,11 @@ def claims_table(claims: dict[str, Claim], metrics: AllMetrics) -> Table:
     """Return the claims of all studies as one table."""
     caption = (
         "Published claims beside ours. Intervals are at 95%. Verdicts follow from the numbers: a "
-        "value is beyond its null if its interval is and its p, where there is one, is at most "
-        f"{LEAST_P:.2f}; it then holds if it reaches {ENOUGH:.0%} of the published distance from "
-        "the null, and holds weaker if not. A claim that something is small or absent holds if the "
-        "whole interval says so."
+        "value is beyond its null if its interval (of steering vectors, its range) is beyond it, "
+        "and beyond the null's range where that has one, and if its p, where there is one, is at "
+        f"most {LEAST_P:.2f}; it then holds if it reaches {ENOUGH:.0%} of the published distance "
+        "from the null, and holds weaker if not. A claim that something is small or absent holds "
+        "if the whole interval says so."
     )
     header = ["claim", "source", "published", "ours", "null", "verdict", "what differs"]
     rows = [
