@@ -1,10 +1,11 @@
 """What the report says, read from what a run has made."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from universality import provenance
 from universality.errors import InputError
@@ -191,29 +192,36 @@ def parameters(root: Path) -> list[Parameter]:
     return list(_leaves(Params, read_yaml(root / "params.yaml"), ()))
 
 
-def _leaves(model: Any, value: Any, path: tuple[str, ...], about: str = "") -> Iterator[Parameter]:
-    fields = getattr(model, "model_fields", None)
+def _leaves(
+    kind: Any, value: Any, path: tuple[str, ...], about: str | None = None
+) -> Iterator[Parameter]:
+    """Go through `value`, which is of type `kind`; `about` is what its own field says of it."""
     if isinstance(value, dict) and value:
-        inner = None if fields else _model_in(model)
+        section = next((k for k in _kinds(kind) if hasattr(k, "model_fields")), None)
+        values = next((get_args(k)[1] for k in _kinds(kind) if get_origin(k) is dict), None)
         for key, item in value.items():
-            known = fields.get(key) if fields else None
-            below = known.annotation if known else inner
-            text = (known.description if known else None) or about
-            yield from _leaves(_model_in(below) or below, item, (*path, str(key)), text)
+            field = section.model_fields.get(key) if section else None
+            below, text = (field.annotation, field.description) if field else (values, None)
+            yield from _leaves(below, item, (*path, str(key)), text or about)
     else:
         shown = "none" if value is None or value in ({}, []) else _plain(value)
-        yield Parameter(".".join(path), shown, about)
+        yield Parameter(".".join(path), shown, about or _summary(kind))
 
 
-def _model_in(annotation: Any) -> Any:
-    """Return the section that a type holds, as in `dict[Id, Section]` or `Section | None`."""
-    if hasattr(annotation, "model_fields"):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
-        if found is not None:
-            return found
-    return None
+def _kinds(kind: Any) -> list[Any]:
+    """Return a type, or those that a union or an annotated type is made of."""
+    if get_origin(kind) is dict or hasattr(kind, "model_fields"):
+        return [kind]
+    return [inner for part in get_args(kind) for inner in _kinds(part)]
+
+
+def _summary(kind: Any) -> str:
+    """Return what the docstring of a section says, for one that is empty here."""
+    for found in _kinds(kind):
+        section = get_args(found)[1] if get_origin(found) is dict else found
+        if hasattr(section, "model_fields"):
+            return inspect.cleandoc(section.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    return ""
 
 
 def _plain(value: Any) -> str:
