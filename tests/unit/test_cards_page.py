@@ -259,6 +259,8 @@ def test_stage_of_the_figures(made, files, tmp_path):
     run(files, tmp_path)
     command(tmp_path / "tables", tmp_path / "figures")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {f"{n}.{e}" for n in ("cards_x", "asymmetry", "labels") for e in ("svg", "png")}
+    assert names == {
+        f"{n}.{e}" for n in ("cards_x", "asymmetry", "labels") for e in ("svg", "pdf", "png")
+    }
     with pytest.raises(InputError, match="nowhere"):
         command(tmp_path / "nowhere", tmp_path / "other")

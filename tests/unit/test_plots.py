@@ -116,7 +116,7 @@ def test_figures_are_the_same_bytes_twice_and_not_empty(tables, tmp_path):
             *("saes/density", "saes/evaluation", "saes/frontiers", "saes/sites"),
             "saes/training",
         ]
-        for suffix in ("png", "svg")
+        for suffix in ("pdf", "png", "svg")
     ]
     for path, content in first.items():
         assert content == second[path], path
