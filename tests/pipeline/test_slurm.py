@@ -121,7 +121,7 @@ def test_two_jobs_have_two_devices(slurm, tmp_path):
     code = f'import sys; sys.path.insert(0, "{ROOT}/workflow"); import job'
     # A job holds its device until both have said theirs: else the second may get the first's.
     both = tmp_path / "both"
-    wait = f"for i in $(seq 600); do [ -e {both} ] && break; sleep .1; done"
+    wait = f"for i in $(seq 3000); do [ -e {both} ] && break; sleep .1; done"
     job = f'{PYTHON} -c \'{code}; job.run("x", ["env"], True)\'; {wait}'
     for index in range(2):
         out = str(tmp_path / f"out{index}")
@@ -130,7 +130,7 @@ def test_two_jobs_have_two_devices(slurm, tmp_path):
     seen = []
     for index in range(2):
         path = tmp_path / f"out{index}"
-        for _ in range(300):
+        for _ in range(1500):
             found = (
                 re.findall(r"^CUDA_VISIBLE_DEVICES=(.*)$", path.read_text(), re.M)
                 if path.exists()
