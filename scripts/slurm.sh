@@ -58,7 +58,7 @@ SlurmctldPidFile=$STATE/slurmctld.pid
 SlurmdPidFile=$STATE/slurmd.pid
 SlurmctldLogFile=$STATE/slurmctld.log
 SlurmdLogFile=$STATE/slurmd.log
-NodeName=$node CPUs=$(nproc) RealMemory=$memory $gres State=UNKNOWN
+NodeName=$node CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$memory $gres State=UNKNOWN
 PartitionName=all Nodes=$node Default=YES MaxTime=INFINITE State=UP
 END
     [ -s /etc/munge/munge.key ] || mungekey --create
