@@ -53,7 +53,7 @@ def write_world(folder: Path) -> Path:
     texts = ["".join(words) for words in documents]
     origin = {"sampled_from": "stories <15m>", "seed": 0}
     write_corpus(folder / "corpus", {"train": ["x"], "validation": texts}, origin)
-    table = _positions(documents)
+    table = positions(documents)
     base = rng.random((len(table), D_A)) * (rng.random((len(table), D_A)) < 0.12)
     is_cat = np.array([piece.strip(" ").lower() == "cat" for piece in table["piece"]])
     base[:, 1] = is_cat * (0.5 + rng.random(len(table)))
@@ -92,7 +92,8 @@ def write_world(folder: Path) -> Path:
     return folder
 
 
-def _positions(documents: list[list[str]]) -> pd.DataFrame:
+def positions(documents: list[list[str]]) -> pd.DataFrame:
+    """Return the table of positions of documents that are cut into these pieces."""
     rows = []
     for document, pieces in enumerate(documents, 1):
         ends = np.cumsum([len(piece) for piece in pieces])

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from matched import LISTS, SETTINGS
 from matplotlib.colors import to_rgba
 
+from planted_map import positions
 from universality.errors import InputError
 from universality.io import read_table, tables_by_name, write_json, write_sparse, write_table
 from universality.matching.files import read_pair
@@ -87,16 +88,6 @@ def files(tmp_path_factory) -> Path:
     for name, found in tables.items():
         write_table(folder / "matches" / f"{name}.parquet", found)
     return folder
-
-
-def positions(documents: list[list[str]]) -> pd.DataFrame:
-    rows = []
-    for document, pieces in enumerate(documents, 1):
-        ends = np.cumsum([len(piece) for piece in pieces])
-        for i, (piece, end) in enumerate(zip(pieces, ends, strict=True)):
-            rows.append((document, i + 1, end - len(piece), end, len(piece), piece))
-    columns = ["document", "position", "start", "end", "token", "piece"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def fires(table, texts, rng, wide: bool, layer: int) -> np.ndarray:
