@@ -2,12 +2,14 @@
 
 Targets are the runner's: stages for DVC, files or rules for Snakemake; without, it is everything.
 `embedded` is params.yaml itself and runs in place. Any other profile runs in runs/PROFILE, a copy
-of the source tree with profiles/PROFILE.yaml as its params.yaml, so that the committed parameters,
-dvc.lock, metrics and figures stay as they are. The copy shares the DVC cache, and a later run
-updates it and continues.
+of the source tree with the parameters of profiles/PROFILE.yaml as its params.yaml, so that the
+committed parameters, dvc.lock, metrics and figures stay as they are. A profile with the key `base`
+says only what differs from that file. The copy shares the DVC cache, and a later run updates it and
+continues.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import alone
 import gpus
@@ -106,8 +109,30 @@ def profile_file(profile: str) -> Path:
     return path
 
 
-def copy_tree(params: Path, folder: Path) -> None:
-    """Make or update `folder`, the copy that runs with `params`."""
+def parameters(profile: Path) -> str:
+    """Return the parameters of a profile as text: the file, or its `base` with it laid over."""
+    from ruamel.yaml import YAML
+
+    from universality.params.base import read_yaml
+
+    differing = read_yaml(profile)
+    if "base" not in differing:
+        return profile.read_text(encoding="utf-8")
+    base = read_yaml(profile.parent.parent / differing.pop("base"))
+    text = io.StringIO()
+    YAML().dump(_laid_over(base, differing), text)
+    return f"# {profile.name} laid over its base; written by workflow/run.py.\n{text.getvalue()}"
+
+
+def _laid_over(base: Any, differing: Any) -> Any:
+    """Return `base` with the keys of `differing`, mapping by mapping; anything else is replaced."""
+    if not isinstance(base, dict) or not isinstance(differing, dict):
+        return differing
+    return base | {key: _laid_over(base.get(key), value) for key, value in differing.items()}
+
+
+def copy_tree(profile: Path, folder: Path) -> None:
+    """Make or update `folder`, the copy that runs with the parameters of `profile`."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in REPLACED:
@@ -118,7 +143,9 @@ def copy_tree(params: Path, folder: Path) -> None:
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)  # with its times, which Snakemake compares
-    shutil.copy2(params, folder / "params.yaml")
+    params, text = folder / "params.yaml", parameters(profile)
+    if not params.is_file() or params.read_text(encoding="utf-8") != text:
+        params.write_text(text, encoding="utf-8")
     cache = ROOT / ".dvc" / "cache"
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
     (folder / ".dvc" / "config.local").write_text(local, encoding="utf-8")

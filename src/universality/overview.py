@@ -1,7 +1,7 @@
 """What changed? A few numbers of every study, and curves, for `dvc exp show` and `dvc plots`.
 
-The metrics files hold thousands of numbers, too many for a table of experiments. Here each study
-has a handful, means over what it repeats; nothing that is not in a metrics file or table.
+The studies have thousands of numbers, too many for a table of experiments. Here each has a handful,
+means over what it repeats.
 """
 
 import re
@@ -30,7 +30,7 @@ SHOWN = {
     "steering": (r"decomposition_(.+)_layer_\d+_encode", ("explained", "explained_null")),
     "hierarchy": (r"(.+)_seed\d+_selectivity", ("value", "nested")),
 }
-"""Metrics file -> pattern of its ids, whose group is the name here, and the metrics shown."""
+"""Study -> pattern of its ids, whose group is the name here, and the metrics shown."""
 BINS = np.linspace(-0.2, 1, 49)
 
 Metrics = Mapping[str, Mapping[str, float]]

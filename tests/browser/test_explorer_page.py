@@ -82,7 +82,7 @@ def test_a_text_shows_tokens_and_features(page):
     pieces = page.locator("#rows th code").all_inner_texts()
     assert "".join(pieces) == "The␣cat␣<b>sat</b>.↵Tom"
     status = page.get_by_role("status").inner_text()
-    assert status.endswith(f"Partners: data/tables/matching/{explored.NAME}.")
+    assert status.endswith(f"Partners: data/tables/matching/pairs/{explored.NAME}.")
     n_a = page.locator("#strip-a .token").count()
     assert status.startswith(f"{n_a} tokens of A, ")
     assert n_a != page.locator("#strip-b .token").count()

@@ -10,7 +10,7 @@ from universality.provenance import ancestors
 
 pytestmark = pytest.mark.pipeline
 
-SUMMARY = "figures/overview/summary.json"
+SUMMARY = "metrics/overview/summary.json"
 
 
 @pytest.fixture(scope="module")

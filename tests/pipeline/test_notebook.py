@@ -70,7 +70,7 @@ def test_it_answers_its_question(clone, executed):
     assert figure.outputs[0]["data"]["image/png"] == images[0]
     assert base64.b64decode(images[0])[:4] == b"\x89PNG"
     pairs = [
-        read_table(clone.folder / f"data/tables/match_cards/seed_a_vs_{other}/asymmetry.parquet")
+        read_table(clone.folder / f"data/tables/matching/cards/seed_a_vs_{other}/asymmetry.parquet")
         for other in ("seed_b", "random_a")
     ]
     r, untrained = (dict(zip(zip(t["layer_a"], t["feature_a"], strict=True), t["r"], strict=True))

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.pipeline
 UNPUSHED = ("data/raw/", "data/activations/")
 """What `push: false` in dvc.yaml keeps here: downloads, and what is large and quick to make."""
 READ_BY_MATCHING = (
-    "data/tables/matching/",
-    "data/tables/match_neurons/",
-    "data/tables/match_text/",
+    "data/tables/matching/pairs/",
+    "data/tables/matching/neurons/",
+    "data/tables/matching/texts/",
 )
 DVC = (PYTHON, "workflow/quick_dvc.py")
 """Plain `dvc` takes two seconds longer, each time, to read the same YAML."""
@@ -196,11 +196,11 @@ def test_unknown_study(lab):
 def test_only_what_changed_runs_and_gets_what_it_reads(lab, tmp_path):
     """A part of a folder, got by hand, is no reason to draw from that part."""
     clone = empty_clone(lab, tmp_path / "clone")
-    clone(*DVC, "pull", "data/tables/compare_decoders/seed_a_vs_sae_seed")
+    clone(*DVC, "pull", "data/tables/similarity/decoders/seed_a_vs_sae_seed")
     changed = clone.folder / "src/universality/stages/plot_matching.py"
     changed.write_text(f"{changed.read_text()}\n# changed\n")
     assert ran(clone(*REPRO, "--allow-missing")) == {"plot_matching"}
-    read = (*READ_BY_MATCHING, "data/tables/compare_decoders/")
+    read = (*READ_BY_MATCHING, "data/tables/similarity/decoders/")
     assert outputs(clone, here=True) == below(read, lab)
     after = clone("git", "status", "--porcelain").stdout.splitlines()
     changed = ["dvc.lock", "provenance.json", "src/universality/stages/plot_matching.py"]
@@ -211,9 +211,9 @@ def test_what_no_remote_has_is_made_again(lab, tmp_path):
     """One output is lost everywhere, one is damaged in the remote; downloads never were there."""
     pair = "seed_a_vs_sae_seed"
     clone = empty_clone(lab, tmp_path / "clone", "directory")
-    for file in stored(clone, f"data/tables/match_agreement/{pair}"):
+    for file in stored(clone, f"data/tables/matching/agreement/{pair}"):
         file.unlink()
-    for file in stored(clone, f"data/tables/matching/{pair}")[1:]:
+    for file in stored(clone, f"data/tables/matching/pairs/{pair}")[1:]:
         file.chmod(0o644)
         file.write_bytes(file.read_bytes() + b"damage")
     done = clone(*REPRO, f"match_agreement@{pair}")

@@ -5,7 +5,7 @@ import re
 ASIDE = re.compile(r"//[^\n]*|`[^`]*`|<[\w:./-]+>|@[\w:./-]+|\bL[01]\b")
 """Comments, raw text (names of models), labels, references; the norms L0 and L1."""
 CODE = re.compile(r"#(let|for|if|show|set|import|include)\b|#[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
-COMPARED = re.compile(r"[<>]=?\s*$|\b(near|under)\((?:[^()]|\([^()]*\))*,\s*$")
+COMPARED = re.compile(r"[<>]=?\s*$|\bunder\((?:[^()]|\([^()]*\))*,\s*$")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from stand_ins import Signs
 
-from universality.decomposition_headlines import decomposition_metrics, part_metrics
+from universality.summaries.decomposition import decomposition_metrics, part_metrics
 from universality.errors import InputError
 from universality.io import read_table, write_arrays, write_json
 from universality.plots import decomposition as figures

@@ -15,7 +15,7 @@ from universality.geometry import clusters, cycles, maps, planes
 from universality.geometry.files import MapInputs, Side, Words, read_words, spoken, word_table
 from universality.geometry.study import study
 from universality.io import write_table
-from universality.map_headlines import map_metrics
+from universality.summaries.maps import map_metrics
 from universality.params.base import load_section
 from universality.params.feature_maps import Cycle, Cycles, Maps
 from universality.similarity.distances import rsa

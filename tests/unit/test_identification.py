@@ -8,7 +8,7 @@ from scipy.stats import ortho_group, t
 
 from universality.errors import InputError
 from universality.io import read_table
-from universality.layer_headlines import identification_metrics
+from universality.summaries.layers import identification_metrics
 from universality.models import train_tokenizer
 from universality.similarity import cka, distances, every_pair, identification, linear
 from universality.stages import identify_layers

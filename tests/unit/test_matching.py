@@ -23,7 +23,7 @@ from universality.matching.study import (
     pair_layers,
 )
 from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
-from universality.matching_headlines import BRICKEN_2023, matching_metrics
+from universality.summaries.matching import BRICKEN_2023, matching_metrics
 from universality.stats import document_weights, percentile_interval
 
 

@@ -4,9 +4,9 @@ import pytest
 from matched import random_sparse, tables_of, write_model
 
 from universality.errors import InputError
-from universality.headlines import grid_metrics, model_metrics, sae_metrics
+from universality.summaries.saes import grid_metrics, model_metrics, sae_metrics
 from universality.io import read_table, write_table
-from universality.matching_headlines import matching_metrics, neuron_metrics, text_metrics
+from universality.summaries.matching import matching_metrics, neuron_metrics, text_metrics
 from universality.plots import grids, saes
 from universality.saes.matched import at_matched_l0
 from universality.stages import plot_matching, plot_models, plot_saes

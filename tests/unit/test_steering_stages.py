@@ -26,7 +26,7 @@ from universality.stages import (
     steer_maps,
     steer_transfer,
 )
-from universality.steering_headlines import (
+from universality.summaries.steering import (
     downstream_metrics,
     effect_metrics,
     map_metrics,

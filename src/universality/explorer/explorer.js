@@ -73,7 +73,7 @@ function show(found) {
   const n = SIDES.map((side) => answer[side].tokens.length);
   say(
     n[0] + " tokens of A, " + n[1] + " of B, " + answer.pieces.length + " pieces that both cut out. " +
-      (answer.pair ? "Partners: data/tables/matching/" + answer.pair + (answer.checked ? "." : ", if these tables are of these SAEs, which only data/features could tell.") : "No partners: " + answer.unmatched + ".")
+      (answer.pair ? "Partners: data/tables/matching/pairs/" + answer.pair + (answer.checked ? "." : ", if these tables are of these SAEs, which only data/features could tell.") : "No partners: " + answer.unmatched + ".")
   );
 }
 

@@ -7,28 +7,33 @@ from pathlib import Path
 from universality.errors import InputError
 from universality.io import write_json
 from universality.paper.claims import claims_json, claims_table, read_claims
-from universality.paper.numbers import read_metrics
+from universality.paper.findings import findings_json, read_findings
+from universality.paper.numbers import STUDIES, AllMetrics
 from universality.paper.table import as_json, as_markdown, as_tex
 from universality.paper.tables import all_tables
-
-OWN = {"overview", "published", "workflow"}
-"""Folders of figures/ that hold no figure of a study: data for DVC, a table, the graph."""
+from universality.summaries.files import read_summaries
 
 
 def drawn_figures(figures: Path) -> list[str]:
     """Return the figures that exist, as `study/name`, in order."""
-    found = sorted(figures.glob("*/*.pdf"))
-    return [f"{path.parent.name}/{path.stem}" for path in found if path.parent.name not in OWN]
+    return [f"{path.parent.name}/{path.stem}" for path in sorted(figures.glob("*/*.svg"))]
+
+
+def read_numbers(root: Path) -> AllMetrics:
+    """Return all numbers of the run under `root`."""
+    return read_summaries(root / "data" / "tables" / "summaries", STUDIES)
 
 
 def write_tables(root: Path, folder: Path) -> None:
-    """Write every table as .json (for typst), .tex and .md, and the published claims.
+    """Write every table as .json (for typst), .tex and .md, the published claims, the findings.
 
-    `root` holds `metrics/` and `paper/claims.yaml`.
+    `root` holds the summaries in `data/tables/`, `paper/claims.yaml` and `paper/findings.yaml`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = read_metrics(root / "metrics")
+    metrics = read_numbers(root)
     claims = read_claims(root / "paper" / "claims.yaml")
+    findings = read_findings(root / "paper" / "findings.yaml")
+    write_json(folder / "findings.json", findings_json(findings, metrics))
     for table in [claims_table(claims, metrics), *all_tables(metrics)]:
         written = as_json(table, metrics)
         if table.name == "published":
@@ -62,7 +67,10 @@ def compile_paper(root: Path) -> bytes:
 
 def inputs(root: Path) -> dict[str, str]:
     """Return what the source reads as `sys.inputs`."""
-    return {"figures": json.dumps(drawn_figures(root / "figures"))}
+    return {
+        "figures": json.dumps(drawn_figures(root / "figures")),
+        "numbers": json.dumps(read_numbers(root)),
+    }
 
 
 def marks(root: Path) -> dict[str, list[str]]:

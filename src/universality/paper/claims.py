@@ -16,6 +16,7 @@ from universality.params.base import read_yaml
 
 HOLDS = "holds"
 WEAKER = "holds, weaker"
+OPEN = "inconclusive"
 FAILS = "does not hold"
 UNTESTED = "cannot be tested here"
 
@@ -23,6 +24,8 @@ LEAST_P = 0.05
 """A number with a p above it does not count as beyond its null."""
 ENOUGH = 0.8
 """Of the published distance from the null, what ours must reach to hold as published."""
+LEAST_ITEMS = 10
+"""On fewer items (features, vectors, pairs) than this no claim is judged."""
 
 Strict = ConfigDict(extra="forbid", frozen=True)
 Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -33,6 +36,12 @@ class Reaches(BaseModel):
 
     model_config = Strict
     reaches: float | Ends
+
+    @property
+    def distance(self) -> float:
+        """The published distance from the null."""
+        value, base = self.reaches if isinstance(self.reaches, list) else [self.reaches, 0.0]
+        return value - base
 
 
 class Between(BaseModel):
@@ -49,20 +58,8 @@ class Below(BaseModel):
     below: float
 
 
-class Cheaper(BaseModel):
-    """At least the baseline, at a price (first address) of at most another (second)."""
-
-    model_config = Strict
-    cheaper: Annotated[list[str], Field(min_length=2, max_length=2)]
-
-
-Rule = (
-    Literal["above_null", "below_null", "exists", "within_random"]
-    | Reaches
-    | Between
-    | Below
-    | Cheaper
-)
+Named = Literal["above_null", "below_null", "within_random"]
+Rule = Named | Reaches | Between | Below
 
 
 class Claim(BaseModel):
@@ -78,7 +75,19 @@ class Claim(BaseModel):
     baseline: str | None = None
     digits: int = 2
     percent: bool = False
+    items: str | None = None
+    """Address of how many items the number is about, where they may be few."""
+    undecided: str | None = None
+    """Why our number cannot decide it, whatever it is: another baseline, true by construction."""
     rule: Rule | None = None
+
+    def addresses(self) -> list[str]:
+        """Return the addresses of all numbers that the verdict rests on."""
+        numbers = [one for one in (self.number(), self.null()) if one is not None]
+        return [
+            *(at for one in numbers for at in one.addresses),
+            *([self.items] if self.items else []),
+        ]
 
     def number(self) -> Number | None:
         """Return our number."""
@@ -103,68 +112,89 @@ class Claim(BaseModel):
             return UNTESTED
         x, low, high = _with_interval(metrics, ours)
         base = None if null is None else _with_interval(metrics, null)[0]
+        n_items = None if self.items is None else value(metrics, self.items)
+        if x is None or (null is not None and base is None) or (self.items and n_items is None):
+            return UNTESTED
         if self.baseline and ":" not in self.baseline:  # a null that has a range counts to its end
             end = value(metrics, beside(ours.addresses[0], f"{self.baseline}_high"))
             base = base if end is None or self.rule == "below_null" else end
-        if x is None or low is None or high is None or (null is not None and base is None):
-            return UNTESTED
-        return _judge(self.rule, metrics, ours.addresses[0], (x, low, high), base)
+        if low is None or high is None or self.undecided:
+            return OPEN
+        if n_items is not None and n_items < LEAST_ITEMS:
+            return OPEN
+        if self.rule == "within_random":
+            ends = [value(metrics, beside(ours.addresses[0], f"random_{end}")) for end in ENDS]
+            if ends[0] is None or ends[1] is None:
+                return UNTESTED
+            return _inside((low, high), (ends[0], ends[1]))
+        p = value(metrics, beside(ours.addresses[0], "p"))
+        return _judge(self.rule, p, (x, low, high), base)
+
+    def rule_words(self) -> str:
+        """Return the rule of the verdict, in words."""
+        if self.rule is None:
+            return "none"
+        if self.undecided:
+            return f"undecided: {self.undecided}"
+        if isinstance(self.rule, Reaches):
+            return f"interval above null; holds from {self.rule.distance * ENOUGH:.2f} above it"
+        if isinstance(self.rule, Between):
+            return "interval within {:g} to {:g}".format(*self.rule.between)
+        if isinstance(self.rule, Below):
+            return f"interval below {self.rule.below:g}"
+        return _WORDS[self.rule]
+
+
+ENDS = ("low", "high")
+_WORDS: dict[Named, str] = {
+    "above_null": "interval above null",
+    "below_null": "interval below null",
+    "within_random": "interval within the range of random vectors",
+}
 
 
 def _judge(
-    rule: Rule,
-    metrics: AllMetrics,
-    address: str,
-    ours: tuple[float, float, float],
-    base: float | None,
+    rule: Rule, p: float | None, ours: tuple[float, float, float], base: float | None
 ) -> str:
+    """Return the verdict of a value with its interval: open where it holds both claim and null."""
     x, low, high = ours
-    p = value(metrics, beside(address, "p"))
-    beyond = base is not None and low > base and (p is None or p <= LEAST_P + 1e-9)
-    if isinstance(rule, Reaches):
-        given = rule.reaches if isinstance(rule.reaches, list) else [rule.reaches, 0.0]
-        if not beyond or base is None:
-            return FAILS
-        return HOLDS if x - base >= ENOUGH * (given[0] - given[1]) else WEAKER
     if isinstance(rule, Between):
-        return HOLDS if rule.between[0] <= x <= rule.between[1] else FAILS
+        return _inside((low, high), (rule.between[0], rule.between[1]))
     if isinstance(rule, Below):
-        return HOLDS if high < rule.below else FAILS
-    if isinstance(rule, Cheaper):
-        price, other = (value(metrics, at) for at in rule.cheaper)
-        if price is None or other is None or base is None:
-            return UNTESTED
-        return HOLDS if x >= base and price <= other else FAILS
-    if rule == "exists":
-        return HOLDS if low > 0 else FAILS
-    if rule == "within_random":
-        ends = [value(metrics, beside(address, f"random_{end}")) for end in ("low", "high")]
-        if ends[0] is None or ends[1] is None:
-            return UNTESTED
-        return HOLDS if ends[0] <= x <= ends[1] else FAILS
+        return HOLDS if high < rule.below else FAILS if low >= rule.below else OPEN
+    if base is None:
+        return UNTESTED
     if rule == "below_null":
-        return HOLDS if base is not None and high < base else FAILS
-    return HOLDS if beyond else FAILS
+        return HOLDS if high < base else FAILS if low >= base else OPEN
+    beyond = low > base and (p is None or p <= LEAST_P + 1e-9)
+    if isinstance(rule, Reaches):
+        needed = base + ENOUGH * rule.distance
+        if beyond:
+            return HOLDS if x >= needed else WEAKER
+        return FAILS if high < needed else OPEN
+    return HOLDS if beyond else FAILS if high <= base else OPEN
+
+
+def _inside(interval: tuple[float, float], wanted: tuple[float, float]) -> str:
+    if wanted[0] <= interval[0] and interval[1] <= wanted[1]:
+        return HOLDS
+    return FAILS if interval[1] < wanted[0] or interval[0] > wanted[1] else OPEN
 
 
 def _with_interval(
     metrics: AllMetrics, number: Number
 ) -> tuple[float | None, float | None, float | None]:
-    """Return a number and the ends of its interval, or of its range over vectors.
-
-    Where it has neither, the ends are the number itself.
-    """
+    """Return a number and the ends of its interval, or of its range over vectors, if it has one."""
     here, *over = number.addresses
     x = value(metrics, here)
     if over:
         whole = value(metrics, over[0])
-        x = None if x is None or not whole else x / whole
-        return x, x, x
+        return (None if x is None or not whole else x / whole), None, None
     for ends in (("low", "high"), ("min", "max")):
         low, high = (value(metrics, beside(here, end)) for end in ends)
         if low is not None and high is not None:
             return x, low, high
-    return x, x, x
+    return x, None, None
 
 
 def read_claims(path: Path) -> dict[str, Claim]:
@@ -195,6 +225,7 @@ def claims_json(claims: dict[str, Claim], metrics: AllMetrics) -> list[dict[str,
             "ours": _text(claim.number(), metrics),
             "null": _text(claim.null(), metrics),
             "verdict": claim.verdict(metrics),
+            "rule": claim.rule_words(),
             "differs": claim.differs,
             "address": claim.ours or "",
         }
@@ -209,14 +240,12 @@ def _text(number: Number | None, metrics: AllMetrics) -> str:
 def claims_table(claims: dict[str, Claim], metrics: AllMetrics) -> Table:
     """Return the claims of all studies as one table."""
     caption = (
-        "Published claims beside ours. Intervals are at 95%. Verdicts follow from the numbers: a "
-        "value is beyond its null if its interval (of steering vectors, its range) is beyond it, "
-        "and beyond the null's range where that has one, and if its p, where there is one, is at "
-        f"most {LEAST_P:.2f}; it then holds if it reaches {ENOUGH:.0%} of the published distance "
-        "from the null, and holds weaker if not. A claim that something is small or absent holds "
-        "if the whole interval says so."
+        "Published claims beside ours. Intervals are at 95%. Verdicts follow from the numbers by "
+        "the rule beside them. Where the rule needs a null, p, if there is one, is at most "
+        f"{LEAST_P:.2f}. A verdict is inconclusive where the interval holds both what was claimed "
+        f"and its contrary, where there is no interval, and on fewer than {LEAST_ITEMS} items."
     )
-    header = ["claim", "source", "published", "ours", "null", "verdict", "what differs"]
+    header = ["claim", "source", "published", "ours", "null", "rule", "verdict", "what differs"]
     rows = [
         [
             claim.claim,
@@ -224,6 +253,7 @@ def claims_table(claims: dict[str, Claim], metrics: AllMetrics) -> Table:
             claim.published,
             claim.number() or NOT_HERE,
             claim.null() or NOT_HERE,
+            claim.rule_words(),
             claim.verdict(metrics),
             claim.differs,
         ]

@@ -1,15 +1,12 @@
 """Numbers of the metrics by their address, as the paper prints them.
 
 An address is `study:id.metric`: `matching:seed_a_vs_seed_b_best_of_4_layers.median_r` is the metric
-`median_r` of that entry of `metrics/matching.json`. `paper/lib.typ` prints prose by the same rules.
+`median_r` of that id in the summary of the study. `paper/lib.typ` prints prose by the same rules.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-from universality.io import read_json
 
 STUDIES = ("models", "saes", "matching", "similarity", "steering", "hierarchy")
 AllMetrics = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -17,11 +14,6 @@ AllMetrics = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 NOT_HERE = "–"
 """Printed where these parameters give no such number."""
-
-
-def read_metrics(directory: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the metrics of all studies."""
-    return {study: read_json(directory / f"{study}.json") for study in STUDIES}
 
 
 def parse(address: str) -> tuple[str, str, str]:
@@ -85,18 +77,13 @@ class Number:
         assert first is not None
         x = first / whole[0] if whole and whole[0] is not None else first
         text = shown(x, self.digits, self.percent)
-        ends = [value(metrics, beside(self.address, end)) for end in ("low", "high")]
-        low, high = ends
-        if (
-            self.interval
-            and not self.end
-            and not self.over
-            and low is not None
-            and high is not None
-        ):
-            interval = [shown(end, self.digits, self.percent) for end in (low, high)]
-            text += f" [{interval[0]}, {interval[1]}]"
-        return text
+        if not self.interval or self.end or self.over:
+            return text
+        low, high = (value(metrics, beside(self.address, end)) for end in ("low", "high"))
+        if low is None or high is None:
+            return text
+        ends = [shown(end, self.digits, self.percent) for end in (low, high)]
+        return f"{text} [{ends[0]}, {ends[1]}]"
 
 
 def null_of(address: str, digits: int = 2, percent: bool = False, end: str = "null") -> Number:

@@ -83,7 +83,7 @@ class Params(Section):
     sae_grids: dict[Id, SaeGrid]
     anatomy: Anatomy
     sae_widths: Widths
-    sae_remedies: SaeRemedies
+    sae_remedies: dict[Id, SaeRemedies]
     error_models: Annotated[list[Id], Field(description="models whose SAE errors are studied")]
     sae_errors: SaeErrors
     toy: Toy
@@ -99,13 +99,13 @@ class Params(Section):
     other_text: OtherText
     matched_grids: dict[Id, MatchedGrid]
     match_grids: MatchGrids
-    match_progress: MatchProgress
+    match_progress: dict[Id, MatchProgress]
     match_cards: Cards
     agreement: Agreement
     compared_pairs: dict[Id, ComparedPair]
     similarity: Similarity
     svcca_audit: Audit
-    layer_identification: LayerIdentification
+    layer_identification: dict[Id, LayerIdentification]
     stitched_pairs: dict[Id, StitchedPair]
     stitching: Stitching
     feature_maps: dict[Id, FeatureMap]
@@ -122,6 +122,9 @@ class Params(Section):
     steered_parts: dict[Id, SteeredParts]
     wordnet: dict[Id, WordnetWords]
     concept_graphs: dict[Id, ConceptGraph]
+    concept_vectors: Annotated[
+        dict[Id, Id], Field(description="graphs whose concepts have their geometry tested: model")
+    ]
     hierarchy: Hierarchy
     concept_layers: dict[Id, ConceptLayers]
     concept_pairs: dict[Id, ConceptPair]
@@ -195,10 +198,15 @@ def _impossible_conditions(params: Params) -> Iterator[str]:
             if grid and made:
                 for hook in sorted(set(grid.hooks) - set(made.hooks)):
                     yield f"matched_grids.{key}: {model} has no SAE at {hook} of the grid"
-    for share in params.match_progress.shares:
-        if share not in params.small_model.checkpoints:
-            known = _listed(params.small_model.checkpoints)
-            yield f"match_progress.shares names {share:g}; small_model.checkpoints are: {known}"
+    for key, progress in params.match_progress.items():
+        for share in progress.shares:
+            if share not in params.small_model.checkpoints:
+                known = _listed(params.small_model.checkpoints)
+                yield f"match_progress.{key} names {share:g}; small_model.checkpoints: {known}"
+    for key, remedies in params.sae_remedies.items():
+        grid = params.sae_grids.get(remedies.grid)
+        if grid and grid.model != key:
+            yield f"sae_remedies.{key} names a grid of {grid.model!r}"
 
 
 def _impossible_maps(params: Params) -> Iterator[str]:
@@ -302,9 +310,15 @@ def _uses(params: Params, models: Sequence[str], corpora: Sequence[str]) -> Iter
     for name, compared in params.concept_pairs.items():
         for graph in compared.graphs:
             yield f"concept_pairs.{name}", graph, list(params.concept_graphs)
-    for lm in (params.match_progress.a, params.match_progress.b):
-        yield "match_progress", lm.trained, list(params.trained_models)
-        yield "match_progress", lm.untrained, list(params.untrained_models)
+    for name, model in params.concept_vectors.items():
+        of_model = [key for key, one in params.concept_graphs.items() if one.model == model]
+        yield "concept_vectors", name, of_model
+    for name, remedies in params.sae_remedies.items():
+        yield f"sae_remedies.{name}.grid", remedies.grid, list(params.sae_grids)
+    for name, progress in params.match_progress.items():
+        for lm in (progress.a, progress.b):
+            yield f"match_progress.{name}", lm.trained, list(params.trained_models)
+            yield f"match_progress.{name}", lm.untrained, list(params.untrained_models)
     for name, pair in params.stitched_pairs.items():
         yield f"stitched_pairs.{name}", pair.a, models
         yield f"stitched_pairs.{name}", pair.b, models

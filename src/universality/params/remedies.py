@@ -10,6 +10,7 @@ from universality.params.base import Id, Section
 class SaeRemedies(Section):
     """Which SAEs of the grid are the plain ones, and with what they are compared."""
 
+    grid: Annotated[Id, Field(description="key of `sae_grids`; its first hook is studied")]
     family: Annotated[Id, Field(description="family of the grid that is improved upon")]
     sparsity: Annotated[float, Field(gt=0, description="which of its SAEs")]
     expansion: Annotated[int, Field(ge=1, description="which of its SAEs")]

@@ -1,6 +1,6 @@
 """Figures about the conditions under which features are shared: tables in, a figure out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from universality.matching.conditions.conditions import pair_curve
 from universality.plots.style import NULL_COLOR, legend_below, line_look, look, panels
 
 Table = Any
@@ -28,12 +29,18 @@ COMPARISONS = {
 _R = "best-match Pearson correlation r"
 
 
-def pair_curves(curves: Mapping[str, Table], headlines: Mapping[str, Table]) -> Figure:
+def pair_curves(tables: Mapping[str, Mapping[str, Table]]) -> Figure:
     """Draw the share of features above each threshold, a line per pair of the matching study.
 
-    `curves` are of `conditions.pair_curve`, `headlines` the pooled rows of the best layers, whose
-    intervals are drawn where they are known: at one threshold.
+    `tables` are those of `match`, by pair and name. Intervals are drawn where they are known: at
+    one threshold.
     """
+    thresholds = np.linspace(0, 1, 101)
+    curves, headlines = {}, {}
+    for pair, named in tables.items():
+        curves[pair] = pair_curve(named["features"], named["headline"], thresholds)
+        pooled = named["headline"].query("selection == 'best_layer' and layer_a < 0")
+        headlines[pair] = pooled.iloc[0]
     figure, (axes,) = panels(1, 1, (6.4, 4.2))
     for index, (pair, table) in enumerate(curves.items()):
         style, row = line_look(index), headlines[pair]
@@ -59,6 +66,17 @@ def pair_curves(curves: Mapping[str, Table], headlines: Mapping[str, Table]) -> 
         fontsize=9,
     )
     return figure
+
+
+def of_grid(recipes: Table) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of one grid of SAEs, and their names: by L0 and by width."""
+    for hook, here in recipes.groupby("hook", sort=False):
+        end = "" if recipes["hook"].nunique() == 1 else f"_{str(hook).replace('.', '_')}"
+        if (here.groupby("family")["sparsity"].nunique() > 1).any():
+            yield f"l0{end}", by_l0(here)
+        for (family, sparsity), sweep in here.groupby(["family", "sparsity"]):
+            if sweep["expansion"].nunique() > 1:
+                yield f"{family}_{sparsity:g}{end}", by_width(sweep)
 
 
 def recipe_curves(curves: Table, recipes: Table) -> Figure:

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from universality.errors import InputError
+
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 """Okabe and Ito's palette, which colour-blind readers tell apart."""
 LINES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 2))]
@@ -44,15 +46,23 @@ _RC: Any = {
 }
 
 
-_PDF_NAMES = ("CreationDate", "Creator", "Producer")
+_METADATA: dict[str, dict[str, None]] = {
+    "svg": dict.fromkeys(("Date", "Creator")),
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+    "png": {"Software": None},
+}
+"""Format -> what a file of it would say of date and version, and must not."""
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Draw with this style, whatever the user's own matplotlib settings are."""
+def styled(file_format: str = "svg") -> Iterator[None]:
+    """Draw with this style, whatever the user's own matplotlib settings are; `save` in a format."""
+    if file_format not in _METADATA:
+        raise InputError(f"format is {file_format!r}; there are: {', '.join(_METADATA)}")
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
+        mpl.rcParams["savefig.format"] = file_format
         yield
 
 
@@ -96,12 +106,12 @@ def legend_below(figure: Figure, all_axes: Iterable[Axes], columns: int) -> None
     figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)))
 
 
-def save(figure: Figure, directory: Path, name: str) -> None:
-    """Write `name`.svg, .pdf and .png, with no date and no version in them."""
+def save(figure: Figure, directory: Path, name: str, *, also_png: bool = False) -> None:
+    """Write `name` in the format of `styled`, with no date and no version in it.
+
+    Also as PNG where a README shows it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    # The layout once for all three: it takes longer than the drawing.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    figure.savefig(directory / f"{name}.pdf", metadata=dict.fromkeys(_PDF_NAMES))
-    figure.savefig(directory / f"{name}.svg", metadata={"Date": None, "Creator": None})
-    figure.savefig(directory / f"{name}.png", metadata={"Software": None})
+    formats = [mpl.rcParams["savefig.format"], *(["png"] if also_png else [])]
+    for file_format in dict.fromkeys(formats):
+        figure.savefig(directory / f"{name}.{file_format}", metadata=_METADATA[file_format])

@@ -1,5 +1,6 @@
 """Figures of a width sweep: tables of one sweep in, a figure out."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,18 @@ _PATHS = {
     "insert_found": "insert features found again",
     "swap_null": "null: swap random groups",
 }
+
+
+def sweeps(
+    evaluation: pd.DataFrame, splitting: pd.DataFrame, insertion: pd.DataFrame
+) -> Iterator[tuple[str, Figure]]:
+    """Yield a figure for each family, sparsity and hook of a grid of widths, and its name."""
+    keys = ["family", "sparsity", "hook"]
+    parts = [dict(list(table.groupby(keys))) for table in (evaluation, splitting, insertion)]
+    for key in parts[1]:
+        family, _, hook = key  # pyright: ignore[reportGeneralTypeIssues]
+        name = "widths" if len(parts[1]) == 1 else f"widths_{family}_{hook}"
+        yield name, sweep(*(part[key] for part in parts))
 
 
 def sweep(evaluation: pd.DataFrame, splitting: pd.DataFrame, insertion: pd.DataFrame) -> Figure:

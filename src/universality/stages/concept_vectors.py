@@ -10,7 +10,7 @@ from universality.params.hierarchy import ConceptGraph, Hierarchy
 
 
 def command(
-    key: Annotated[str, typer.Argument(help="key of `concept_graphs`")],
+    key: Annotated[str, typer.Argument(help="key of `concept_graphs` and `concept_vectors`")],
     graph: Annotated[Path, typer.Option(help="tables of `concept-graph`")],
     model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
     corpus: Annotated[Path, typer.Option(help="corpus directory, for prompts")],

@@ -23,6 +23,7 @@ KINDS = ("trained", "untrained")
 
 
 def command(
+    key: Annotated[str, typer.Argument(help="key of `layer_identification`")],
     corpus: Annotated[Path, typer.Option(help="corpus directory")],
     tokenizer: Annotated[Path, typer.Option(help="directory with tokenizer.json")],
     out: Annotated[Path, typer.Option(help="directory of the tables")],
@@ -32,7 +33,7 @@ def command(
 
     The null are the same LMs before training. The LMs are not kept.
     """
-    section = load_section(params, LayerIdentification, "layer_identification")
+    section = load_section(params, LayerIdentification, "layer_identification", key)
     small = section.models.in_place(load_section(params, SmallModel, "small_model"))
 
     import pandas as pd

@@ -12,6 +12,7 @@ from universality.params.saes import SaeTraining
 
 
 def command(
+    key: Annotated[str, typer.Argument(help="key of `match_progress`")],
     a: Annotated[Path, typer.Option(help="Hugging Face directory of LM A, trained")],
     a_checkpoints: Annotated[Path, typer.Option(help="directory of it while it trained")],
     a_untrained: Annotated[Path, typer.Option(help="Hugging Face directory of an untrained LM")],
@@ -29,7 +30,7 @@ def command(
     ones of the same architecture, not those that A and B began as. All have one tokenizer.
     Intervals are over documents; there is one SAE per side, so they say nothing about SAE seeds.
     """
-    section = load_section(params, MatchProgress, "match_progress")
+    section = load_section(params, MatchProgress, "match_progress", key)
     matching = load_section(params, Matching, "matching")
     training = section.in_place(load_section(params, SaeTraining, "sae_training"))
 

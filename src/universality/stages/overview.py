@@ -7,16 +7,17 @@ import typer
 
 
 def command(
-    metrics: Annotated[Path, typer.Option(help="directory of the studies' metrics")],
+    summaries: Annotated[Path, typer.Option(help="tables of the studies' numbers")],
     training: Annotated[Path, typer.Option(help="tables of SAE training")],
-    matching: Annotated[Path, typer.Option(help="tables of the matching study")],
+    matching: Annotated[Path, typer.Option(help="tables of `match`, one folder a pair")],
     out: Annotated[Path, typer.Option(help="directory of the summary and the CSV files")],
 ) -> None:
     """Write `summary.json` and one CSV file for each plot of dvc.yaml."""
     from universality import overview
-    from universality.io import atomic_directory, read_json, write_json
+    from universality.io import atomic_directory, write_json
+    from universality.summaries.files import read_summaries
 
-    studies = {study: read_json(metrics / f"{study}.json") for study in overview.SHOWN}
+    studies = read_summaries(summaries, overview.SHOWN)
     tables = {
         "sae_training": overview.training_curves(training),
         "best_r": overview.best_r(matching),

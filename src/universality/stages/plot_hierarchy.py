@@ -7,10 +7,9 @@ import typer
 
 
 def command(
-    vectors: Annotated[Path, typer.Option(help="tables of `concept-vectors`, one folder each")],
-    layers: Annotated[Path, typer.Option(help="of `concept-layers`, one folder a model")],
-    pairs: Annotated[Path, typer.Option(help="of `compare-concepts`, one folder a pair")],
+    tables: Annotated[Path, typer.Option(help="tables of the study")],
     out: Annotated[Path, typer.Option(help="directory for the figures")],
+    file_format: Annotated[str, typer.Option("--format", help="svg, pdf or png")] = "svg",
 ) -> None:
     """Draw claims, ablations, heat maps, polytopes, interventions, layers, features and pairs."""
     from universality.io import atomic_directory, read_table, table_paths
@@ -25,19 +24,17 @@ def command(
         "regularity": ("polytopes", draw.regularity),
         "interventions": ("interventions", draw.interventions),
     }
-    with styled(), atomic_directory(out) as directory:
-        for folder in (path.parent for path in table_paths(vectors, "*/summary.parquet")):
+    with styled(file_format), atomic_directory(out) as directory:
+        for summary in table_paths(tables / "vectors", "*/summary.parquet"):
+            graph = summary.parent.name
             for name, (table, figure) in by_graph.items():
-                path = folder / f"{table}.parquet"
+                path = summary.with_name(f"{table}.parquet")
                 if path.exists():  # a graph may have no polytopes
-                    drawn = figure(read_table(path), folder.name)
-                    save(drawn, directory, f"{name}_{folder.name}")
-        for path in table_paths(layers, "*/summary.parquet"):
+                    save(figure(read_table(path), graph), directory, f"{name}_{graph}")
+        for path in table_paths(tables / "layers", "*/summary.parquet"):
             model = path.parent.name
             shapes = read_table(path.with_name("polytopes.parquet"))
             save(draw.layers(read_table(path), shapes, model), directory, f"layers_{model}")
-        found = {path.parent.name: read_table(path) for path in layers.glob("*/features.parquet")}
-        if found:
-            save(draw.features(dict(sorted(found.items()))), directory, "features")
-        rsa = {path.parent.name: read_table(path) for path in table_paths(pairs, "*/rsa.parquet")}
+        compared = table_paths(tables / "pairs", "*/rsa.parquet")
+        rsa = {path.parent.name: read_table(path) for path in compared}
         save(draw.pairs(rsa), directory, "pairs")

@@ -1,4 +1,4 @@
-"""`universality plot-matching`: the figures of the matching study, from its tables."""
+"""`universality plot-matching`: the figures of the study of matching, from its tables."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,28 +10,43 @@ if TYPE_CHECKING:
 
 
 def command(
-    tables: Annotated[Path, typer.Option(help="tables of the matching study, one folder a pair")],
-    neurons: Annotated[Path, typer.Option(help="tables of the neurons, one folder a pair")],
-    texts: Annotated[Path, typer.Option(help="tables of other texts, one a pair")],
+    tables: Annotated[Path, typer.Option(help="tables of the study")],
     out: Annotated[Path, typer.Option(help="directory for the figures")],
+    file_format: Annotated[str, typer.Option("--format", help="svg, pdf or png")] = "svg",
 ) -> None:
-    """Draw histograms, scatters, heat maps, pairings, filters, concepts and other texts."""
+    """Draw matches, pairings, filters, concepts, other texts, conditions, weights and cards."""
     from universality.io import atomic_directory, read_table, table_paths
-    from universality.plots import concepts
+    from universality.plots import agreement, cards, concepts, conditions
     from universality.plots import matching as draw
     from universality.plots.style import save, styled
 
-    pairs = _by_pair(tables)
-    others = {path.stem: read_table(path) for path in table_paths(texts, "*.parquet")}
-    with styled(), atomic_directory(out) as directory:
-        save(draw.best_r_histograms(pairs, _by_pair(neurons)), directory, "best_r")
-        save(draw.scatters(pairs), directory, "scatter")
+    pairs = _by_pair(tables / "pairs")
+    texts = {path.stem: read_table(path) for path in table_paths(tables / "texts", "*.parquet")}
+    agreements = _by_pair(tables / "agreement")
+    shown = _by_pair(tables / "cards")
+    with styled(file_format), atomic_directory(out) as directory:
+        best = draw.best_r_histograms(pairs, _by_pair(tables / "neurons"))
+        save(best, directory, "best_r", also_png=True)
         save(draw.layer_heat_maps(pairs), directory, "layers")
         save(draw.pairings(pairs), directory, "pairings")
         save(draw.filters(pairs), directory, "filters")
         save(concepts.concepts(pairs), directory, "concepts")
-        save(concepts.subsets(pairs), directory, "subsets")
-        save(concepts.other_texts(others), directory, "other_texts")
+        save(concepts.other_texts(texts), directory, "other_texts")
+        save(conditions.pair_curves(pairs), directory, "conditions")
+        for path in table_paths(tables / "grids", "*/recipes.parquet"):
+            for name, figure in conditions.of_grid(read_table(path)):
+                save(figure, directory, f"{path.parent.name}_{name}")
+        for path in (tables / "progress").glob("*/shares.parquet"):
+            losses = read_table(path.with_name("losses.parquet"))
+            figure = conditions.by_training(read_table(path), losses)
+            save(figure, directory, f"training_{path.parent.name}")
+        save(agreement.agreements(agreements), directory, "agreement")
+        save(agreement.disagreements(agreements), directory, "disagreement")
+        if any("weights" in named for named in agreements.values()):
+            save(agreement.weight_pairings(agreements), directory, "weights")
+        for pair, found in shown.items():
+            save(cards.cards(found, pair, n_each=2, n_top=2), directory, f"cards_{pair}")
+        save(cards.asymmetry(shown), directory, "asymmetry")
 
 
 def _by_pair(folder: Path) -> "dict[str, dict[str, pd.DataFrame]]":

@@ -7,16 +7,15 @@ import typer
 
 
 def command(
-    training: Annotated[Path, typer.Option(help="training logs, one parquet file a model")],
-    evaluations: Annotated[Path, typer.Option(help="evaluations, parquet files")],
+    tables: Annotated[Path, typer.Option(help="tables of the models")],
     out: Annotated[Path, typer.Option(help="directory for the figures")],
+    file_format: Annotated[str, typer.Option("--format", help="svg, pdf or png")] = "svg",
 ) -> None:
-    """Draw training curves and cross-entropies."""
-    from universality.io import atomic_directory, read_tables, tables_by_name
-    from universality.plots.models import cross_entropies, training_curves
+    """Draw cross-entropies."""
+    from universality.io import atomic_directory, read_tables
+    from universality.plots.models import cross_entropies
     from universality.plots.style import save, styled
 
-    logs, rows = tables_by_name(training), read_tables(evaluations, "*.parquet")
-    with styled(), atomic_directory(out) as directory:
-        save(training_curves(logs), directory, "training")
+    with styled(file_format), atomic_directory(out) as directory:
+        rows = read_tables(tables / "evaluation", "*.parquet")
         save(cross_entropies(rows), directory, "cross_entropy")

@@ -11,7 +11,7 @@ from universality.params.saes import SaeGrid, SaeGridEvaluation, SaeTraining
 
 
 def command(
-    key: Annotated[str, typer.Argument(help="key of `sae_grids`; its first hook is studied")],
+    key: Annotated[str, typer.Argument(help="key of `sae_remedies`, the model")],
     model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
     activations: Annotated[Path, typer.Option(help="directory of the model's activation cache")],
     saes: Annotated[Path, typer.Option(help="directory of the grid's SAEs")],
@@ -21,8 +21,8 @@ def command(
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
     """Train residual SAEs and their rivals, seed by seed; measure cosines of decoders."""
-    section = load_section(params, SaeRemedies, "sae_remedies")
-    grid = load_section(params, SaeGrid, "sae_grids", key)
+    section = load_section(params, SaeRemedies, "sae_remedies", key)
+    grid = load_section(params, SaeGrid, "sae_grids", section.grid)
     training = grid.in_place(load_section(params, SaeTraining, "sae_training"))
     judging = load_section(params, SaeGridEvaluation, "sae_grid_evaluation")
 

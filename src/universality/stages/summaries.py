@@ -1,0 +1,42 @@
+"""`universality summaries`: the numbers of every study, from its tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    tables: Annotated[Path, typer.Option(help="directory of the studies' tables")],
+    paper: Annotated[Path, typer.Option(help="folder of claims.yaml and findings.yaml")],
+    out: Annotated[Path, typer.Option(help="directory for one table a study: id, metric, value")],
+    metrics: Annotated[Path, typer.Option(help="directory for the few numbers that are shown")],
+) -> None:
+    """Write all numbers as tables, and those that claims and findings rest on as JSON."""
+    from universality.io import atomic_directory, write_json
+    from universality.paper.claims import read_claims
+    from universality.paper.findings import addresses, read_findings
+    from universality.summaries.common import of_those
+    from universality.summaries.files import chosen, write_summaries
+    from universality.summaries.hierarchy import all_hierarchy_metrics
+    from universality.summaries.matching import all_matching_metrics
+    from universality.summaries.saes import all_model_metrics, all_sae_metrics
+    from universality.summaries.similarity import all_similarity_metrics
+    from universality.summaries.steering import all_steering_metrics
+
+    studies = {
+        "models": of_those(tables, {"models": all_model_metrics}),
+        "saes": of_those(tables, {"saes": all_sae_metrics}),
+        "matching": of_those(tables, {"matching": all_matching_metrics}),
+        "similarity": of_those(tables, {"similarity": all_similarity_metrics}),
+        "steering": of_those(tables, {"steering": all_steering_metrics}),
+        "hierarchy": of_those(tables, {"hierarchy": all_hierarchy_metrics}),
+    }
+    claims = read_claims(paper / "claims.yaml").values()
+    findings = read_findings(paper / "findings.yaml").values()
+    wanted = [at for claim in claims for at in claim.addresses()]
+    kept = chosen(studies, wanted + [at for one in findings for at in addresses(one, studies)])
+    with atomic_directory(out) as folder:
+        write_summaries(folder, studies)
+    for study, entries in kept.items():
+        write_json(metrics / f"{study}.json", entries)

@@ -1,0 +1,1 @@
+"""Summaries of the studies: numbers by id and metric, from their tables."""

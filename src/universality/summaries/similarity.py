@@ -1,0 +1,101 @@
+"""Summary of the study of spaces, from its tables: id -> {metric: value}."""
+
+from pathlib import Path
+
+from universality.io import table_paths
+from universality.summaries.common import Metrics, numbers_of, of_those, table_rows
+from universality.summaries.layers import identification_metrics, stitching_metrics
+from universality.summaries.maps import map_metrics
+
+LAN_2024: Metrics = {
+    "pythia_70m_l2_160m_l5": {
+        "published_svcca": 0.678, "published_null": 0.011, "published_rsa": 0.207,
+        "published_n": 4055,
+    },
+    "pythia_70m_l3_160m_l5": {
+        "published_svcca": 0.661, "published_null": 0.014, "published_rsa": 0.200,
+        "published_n": 4793,
+    },
+    "pythia_70m_l5_160m_l10": {
+        "published_svcca": 0.541, "published_null": 0.010, "published_rsa": 0.107,
+        "published_n": 3354,
+    },
+    "gemma_1_l12_gemma_2_l18": {
+        "published_svcca": 0.584, "published_rsa": 0.092, "published_n": 3239,
+    },
+}  # fmt: skip
+"""Stored outputs of the notebooks of Lan et al. 2024 (arXiv 2410.06981), one to one, on other
+models: SVCCA (which keeps one component), RSA and pairs."""
+
+
+def all_similarity_metrics(tables: Path) -> Metrics:
+    """Return the summary of the whole study of spaces."""
+    parts = {
+        "spaces": space_metrics,
+        "decoders": decoder_metrics,
+        "audit": audit_metrics,
+        "identification": identification_metrics,
+        "stitching": stitching_metrics,
+        "maps": map_metrics,
+    }
+    return {f"lan_2024_{pair}": dict(row) for pair, row in LAN_2024.items()} | of_those(
+        tables, parts
+    )
+
+
+def space_metrics(directory: Path) -> Metrics:
+    """Return every measure at the layers it finds most alike, and concepts.
+
+    The highest of a map is chosen, its null is not: p is that of the one pair of layers, q says
+    what is left of it over the map.
+    """
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/spaces.parquet"):
+        pair = path.parent.name
+        for row in _highest(path, "space", "measure"):
+            metrics[f"{pair}_{row['space']}_{row['measure']}"] = numbers_of(row)
+        for row in table_rows(path.with_name("inside.parquet"), finite=False):
+            if row.get("measure") == "linear_cka_unbiased":
+                metrics[f"{pair}_{row['space']}_inside_{row['concept']}"] = numbers_of(row)
+        for row in _highest(path.with_name("relations.parquet"), "space"):
+            metrics[f"{pair}_{row['space']}_concept_to_concept"] = numbers_of(row)
+    return metrics
+
+
+def _highest(path: Path, *keys: str) -> list[dict]:
+    """Return, of the rows of a table that are alike in `keys`, the one with the highest value."""
+    best: dict[tuple, dict] = {}
+    for row in table_rows(path, finite=False):
+        key = tuple(row[name] for name in keys)
+        if "value" in row and (key not in best or row["value"] > best[key]["value"]):
+            best[key] = row
+    return list(best.values())
+
+
+def decoder_metrics(directory: Path) -> Metrics:
+    """Return the decoder rows of every pairing, at the pair of layers that is most alike."""
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/decoders.parquet"):
+        pair = path.parent.name
+        for row in table_rows(path, finite=False):
+            if row.get("measure") and row["best"]:
+                where = f"{pair}_decoders_{row['pairing']}_layer_{row['layer_a']}"
+                metrics[f"{where}_{row['measure']}"] = numbers_of(row)
+        for row in table_rows(path.with_name("concepts.parquet"), finite=False):
+            if row.get("measure") in ("rsa", "svcca_k1_as_published"):
+                where = f"{pair}_decoders_concept_{row['concept']}"
+                metrics[f"{where}_{row['measure']}"] = numbers_of(row)
+    return metrics
+
+
+def audit_metrics(directory: Path) -> Metrics:
+    """Return the audit of the published SVCCA: on random numbers, as released and corrected."""
+    metrics: Metrics = {
+        f"svcca_of_random_n_{row['n']}": numbers_of(row)
+        for row in table_rows(directory / "random.parquet")
+    }
+    for row in table_rows(directory / "variants.parquet", finite=False):
+        if row.get("measure"):
+            key = f"audit_{row['hook']}_hook_filter_{row['filter']}_{row['measure']}"
+            metrics[key] = numbers_of(row)
+    return metrics

@@ -1,0 +1,82 @@
+"""Summary of the study of steering, from its tables: id -> {metric: value}."""
+
+from pathlib import Path
+
+from universality.io import table_paths
+from universality.summaries.common import Metrics, numbers_of, of_those, table_rows
+from universality.summaries.decomposition import decomposition_metrics, part_metrics
+
+
+def all_steering_metrics(tables: Path) -> Metrics:
+    """Return the summary of the whole study of steering."""
+    parts = {
+        "effects": effect_metrics,
+        "downstream": downstream_metrics,
+        "maps": map_metrics,
+        "transfer": transfer_metrics,
+        "decomposition": decomposition_metrics,
+        "parts": part_metrics,
+    }
+    return of_those(tables, parts)
+
+
+def effect_metrics(directory: Path) -> Metrics:
+    """Return the effect of every vector at every layer, at the multipliers that were written with.
+
+    And, of the study's own method, the perplexity of what was written.
+    """
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/summary.parquet"):
+        rows = table_rows(path, finite=False)
+        written = {row["multiplier"] for row in rows if "perplexity_greedy" in row}
+        for row in (row for row in rows if row["multiplier"] in written):
+            where = f"{path.parent.name}_{row['contrast']}_{row['kind']}_layer_{row['layer']}"
+            metrics[f"effect_{where}_times_{row['multiplier']:g}"] = numbers_of(row)
+        for row in table_rows(path.with_name("vectors.parquet"), finite=False):
+            key = f"vector_{path.parent.name}_{row['contrast']}_layer_{row['layer']}"
+            metrics[key] = numbers_of(row)
+    return metrics
+
+
+def downstream_metrics(directory: Path) -> Metrics:
+    """Return how far every vector changes every later hook."""
+    return _by_place("downstream", directory, "*/spread.parquet")
+
+
+def map_metrics(directory: Path) -> Metrics:
+    """Return how far every vector moves positions, in features and on maps of them."""
+    return _by_place("map", directory, "*/summary.parquet")
+
+
+def _by_place(what: str, directory: Path, pattern: str) -> Metrics:
+    """Return the rows of tables, each by its contrast, where it was added and where looked at."""
+    metrics: Metrics = {}
+    for path in table_paths(directory, pattern):
+        for row in table_rows(path, finite=False):
+            where = f"{path.parent.name}_{row['contrast']}_layer_{row['steered_layer']}"
+            key = f"{what}_{where}_at_{row['site'].replace('.', '_')}_{row['layer']}"
+            metrics[key] = numbers_of(row)
+    return metrics
+
+
+def transfer_metrics(directory: Path) -> Metrics:
+    """Return B steered with vectors of A, and whether matched features change together.
+
+    Of the latter the mean over pairs of layers, beside that of random vectors (`_random`).
+    """
+    metrics: Metrics = {}
+    for path in table_paths(directory, "*/summary.parquet"):
+        for row in table_rows(path, finite=False):
+            where = f"{path.parent.name}_{row['contrast']}_layer_{row['layer_a']}"
+            metrics[f"transfer_{where}_times_{row['multiplier']:g}"] = numbers_of(row)
+        found: dict[str, dict[str, list[float]]] = {}
+        for row in table_rows(path.with_name("matched.parquet"), finite=False):
+            key = f"matched_{path.parent.name}_{row['contrast']}_layer_{row['steered_layer_a']}"
+            entry = found.setdefault(key, {})
+            entry.setdefault(row["steered_b"], []).append(row["spearman"])
+            entry.setdefault(f"{row['steered_b']}_null", []).append(row["spearman_null"])
+        for key, values in found.items():
+            metrics[key] = {
+                f"spearman_{kind}": sum(some) / len(some) for kind, some in values.items()
+            }
+    return metrics
