@@ -27,12 +27,12 @@ def read_numbers(root: Path) -> AllMetrics:
 def write_tables(root: Path, folder: Path) -> None:
     """Write every table as .json (for typst), .tex and .md, the published claims, the findings.
 
-    `root` holds the summaries in `data/tables/`, `paper/claims.yaml` and `paper/findings.yaml`.
+    `root` holds the summaries in `data/tables/`, `paper/claims/` and `paper/findings/`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     metrics = read_numbers(root)
-    claims = read_claims(root / "paper" / "claims.yaml")
-    findings = read_findings(root / "paper" / "findings.yaml")
+    claims = read_claims(root / "paper" / "claims")
+    findings = read_findings(root / "paper" / "findings")
     write_json(folder / "findings.json", findings_json(findings, metrics))
     for table in [claims_table(claims, metrics), *all_tables(metrics)]:
         written = as_json(table, metrics)

@@ -1,18 +1,17 @@
 """Published claims beside ours, over all studies: value, interval, null, verdict.
 
-The claims stand in paper/claims.yaml; a verdict follows from numbers by the rule named there, so
+The claims stand in paper/claims/; a verdict follows from numbers by the rule named there, so
 that another run has its own.
 """
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from universality.errors import InputError
+from universality.paper.entries import read_entries
 from universality.paper.numbers import NOT_HERE, AllMetrics, Number, beside, value
 from universality.paper.table import Table
-from universality.params.base import read_yaml
 
 HOLDS = "holds"
 WEAKER = "holds, weaker"
@@ -67,6 +66,7 @@ class Claim(BaseModel):
 
     model_config = Strict
     study: Literal["saes", "matching", "similarity", "steering", "hierarchy"]
+    """The file that it is in."""
     source: str
     claim: str
     published: str
@@ -197,20 +197,12 @@ def _with_interval(
     return x, None, None
 
 
-def read_claims(path: Path) -> dict[str, Claim]:
-    """Return the claims of `paper/claims.yaml`, by their id.
+def read_claims(folder: Path) -> dict[str, Claim]:
+    """Return the claims of `paper/claims`, a file a study, by their id.
 
     Raises `InputError` that names the claim and the key if one is wrong.
     """
-    claims = {}
-    for name, fields in read_yaml(path).items():
-        try:
-            claims[name] = Claim.model_validate(fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in (name, *first["loc"]))
-            raise InputError(f"{path}: {key}: {first['msg']}") from None
-    return claims
+    return read_entries(folder, Claim)
 
 
 def claims_json(claims: dict[str, Claim], metrics: AllMetrics) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """The findings: sentences about our numbers, each bound to the rules that make it true.
 
-`paper/findings.yaml` lists them once. The abstract, the sections, the README and the report print
+`paper/findings/` lists them once. The abstract, the sections, the README and the report print
 them from there, with the numbers filled in, and mark a finding whose rules do not hold in a run.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from universality.errors import InputError
+from universality.paper.entries import read_entries
 from universality.paper.numbers import AllMetrics, Number, parse, shown, value
-from universality.params.base import read_yaml
 
 PLACE = re.compile(r"\{([^{}]+)\}")
 """A number in a sentence or a rule: `{ADDRESS}`, `{ci % 1 ADDRESS}`, `{least STUDY:PATTERN.X}`."""
@@ -47,21 +47,15 @@ class Finding(BaseModel):
     rules: Annotated[list[str], Field(min_length=1)]
 
 
-def read_findings(path: Path) -> dict[str, Finding]:
-    """Return the findings of `paper/findings.yaml`, by their id.
+def read_findings(folder: Path) -> dict[str, Finding]:
+    """Return the findings of `paper/findings`, a file a study, by their id.
 
     Raises `InputError` that names the finding and the key if one is wrong.
     """
-    findings = {}
-    for name, fields in read_yaml(path).items():
-        try:
-            findings[name] = Finding.model_validate(fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in (name, *first["loc"]))
-            raise InputError(f"{path}: {key}: {first['msg']}") from None
-        for rule in findings[name].rules:
-            _parsed(rule, f"{path}: {name}")
+    findings = read_entries(folder, Finding)
+    for name, finding in findings.items():
+        for rule in finding.rules:
+            _parsed(rule, f"{folder}: {name}")
     return findings
 
 

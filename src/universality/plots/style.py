@@ -20,6 +20,13 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 HATCHES = ["", "////", "....", "\\\\\\\\", "xxxx", "++", "oo"]
 NULL_COLOR = "#8c8c8c"
 """Nulls, controls and baselines."""
+BASELINES: dict[str, dict[str, Any]] = {
+    "null": {"color": NULL_COLOR, "linestyle": ":", "marker": "|"},
+    "untrained": {"color": "#e69f00", "linestyle": "--", "marker": "v"},
+    "ceiling": {"color": "#009e73", "linestyle": "-.", "marker": "^"},
+}
+"""The look of the three baselines, the same in every figure: positions or pairs shuffled; an untrained
+model; another SAE seed of the same model, which is as much as can be expected."""
 HEAT_MAP = "cividis"
 COUNTS = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.35, 1, 256)), "counts")
 """From a blue that shows on white to a dark one."""

@@ -8,7 +8,7 @@ import typer
 
 def command(
     tables: Annotated[Path, typer.Option(help="directory of the studies' tables")],
-    paper: Annotated[Path, typer.Option(help="folder of claims.yaml and findings.yaml")],
+    paper: Annotated[Path, typer.Option(help="folder of claims/ and findings/")],
     out: Annotated[Path, typer.Option(help="directory for one table a study: id, metric, value")],
     metrics: Annotated[Path, typer.Option(help="directory for the few numbers that are shown")],
 ) -> None:
@@ -32,8 +32,8 @@ def command(
         "steering": of_those(tables, {"steering": all_steering_metrics}),
         "hierarchy": of_those(tables, {"hierarchy": all_hierarchy_metrics}),
     }
-    claims = read_claims(paper / "claims.yaml").values()
-    findings = read_findings(paper / "findings.yaml").values()
+    claims = read_claims(paper / "claims").values()
+    findings = read_findings(paper / "findings").values()
     wanted = [at for claim in claims for at in claim.addresses()]
     kept = chosen(studies, wanted + [at for one in findings for at in addresses(one, studies)])
     with atomic_directory(out) as folder:
