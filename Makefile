@@ -5,6 +5,7 @@ PROFILE = embedded
 RUNNER = dvc
 STUDY =
 SET =
+FORMAT =
 VERSION =
 
 BIN = .venv/bin
@@ -13,7 +14,7 @@ READY = .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup repro figures pull push experiment verify release scaling report bench audit api lint test
+.PHONY: help setup repro figures pull push experiment verify release report bench audit api lint test unlinted-test
 
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
@@ -24,6 +25,7 @@ help:
 	@echo 'make pull STUDY=matching     only those of one study (a folder of figures/)'
 	@echo 'make experiment SET=KEY=VALUE   change a parameter, run what depends on it, compare'
 	@echo 'make figures                 redraw figures and metrics from the tables alone'
+	@echo 'make figures FORMAT=pdf      the figures as PDF (or png), in figures-pdf/'
 	@echo 'make report                  everything to look at as one offline site, in report/'
 	@echo 'make test                    lint, type-check and test'
 	@echo 'make api                     write the API reference, into api/'
@@ -33,7 +35,6 @@ help:
 	@echo 'make setup                   only make .venv; the others do it when it is needed'
 	@echo 'make push                    maintainers: put new tables into the committed remote/'
 	@echo 'make release VERSION=1.0.0   maintainers: pack the results, and check them in a clone'
-	@echo 'make scaling                 maintainers: draw the graph, and how runs scale'
 	@echo 'make audit                   known vulnerabilities of what requirements.lock names'
 
 setup: $(READY)
@@ -55,7 +56,7 @@ verify: $(READY)
 	@$(BIN)/python workflow/dag.py verify
 
 figures: $(READY)
-	@$(BIN)/python workflow/figures.py
+	@$(BIN)/python workflow/figures.py $(FORMAT)
 
 report: $(READY)
 	@$(BIN)/python workflow/report.py
@@ -65,9 +66,6 @@ push: $(READY)
 
 release: $(READY)
 	@$(BIN)/python workflow/release.py $(VERSION)
-
-scaling: $(READY)
-	@$(BIN)/python workflow/scaling.py
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/sampling.py data/models/stories15m
@@ -94,4 +92,7 @@ lint: $(READY)
 	@$(BIN)/python workflow/dag.py check
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(MAKE) --no-print-directory unlinted-test
+
+unlinted-test: $(READY)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -13,14 +13,49 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
+from repetitions import times
 from universality.errors import InputError
 from universality.params.base import load_section
 from universality.sources.catalogue import Artifact, HubPlace
 from universality.sources.fetch import MIRROR_VARIABLE, cache_directory, fetch, sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
+FIRST = (
+    "pipeline/test_smoke.py",
+    "unit/test_hierarchy_study.py",
+    "unit/test_explorer.py",
+    "unit/test_hierarchy.py",
+    "unit/test_matching.py",
+    "browser/test_feature_map_page.py",
+    "browser/test_explorer_page.py",
+    "unit/test_decomposition.py",
+    "pipeline/test_faults.py",
+    "pipeline/test_remotes.py",
+    "pipeline/test_slurm.py",
+    "pipeline/test_experiments.py",
+    "pipeline/test_release.py",
+    "pipeline/test_identity.py",
+    "pipeline/test_notebook.py",
+)
+"""Files in the order in which they start; all others follow.
+
+The first makes both runs of the pipeline. The others that need one come a few minutes later, so
+that no process waits for them, and the short files come last, so that all processes end together.
+"""
 SOURCES = ROOT / "data" / "sources.yaml"
+
+
+settings.register_profile("here", max_examples=times(30, 100))
+settings.load_profile("here")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `FIRST` first; with `--dist loadfile` a free process takes the next file."""
+    place = {ROOT / "tests" / name: index for index, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 _neighbour = ROOT.parent / "shared" / "mirror"
 if _neighbour.is_dir():

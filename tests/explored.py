@@ -82,7 +82,7 @@ def partner_of(feature: int, layer: int) -> int:
 
 def _write_tables(data: Path) -> None:
     """Write what the explorer reads of the matching study, in which r is feature / 100."""
-    folder = data / "tables" / "matching" / NAME
+    folder = data / "tables" / "matching" / "pairs" / NAME
     count = {
         (model, layer): read_sparse(
             data / "features" / model / f"l{layer}_mlp_out_seed0.safetensors"

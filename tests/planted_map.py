@@ -24,12 +24,12 @@ PLANTED = 10
 them, and one more, are the same as A's feature 0, in more noise."""
 PAIR = {"a": "one", "b": "two", "a_seed": 0, "b_seed": 1}
 MATCHING = Matching(
-    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, memory_mb=64, threshold=0.7, seed=0,
-    transport_epsilon=0.05,
+    min_count=3, n_null=3, n_groups=5, memory_mb=64, threshold=0.7, seed=0,
+    transport_epsilon=0.05, variants=False,
     filters=PairFilters(
         n_top=3, non_concept=False, shared_token=True, one_per_b=True, min_r=0.1
     ),
-    concepts=Concepts(min_hits=1, n_random=19, topic_share=0.3, min_positions=20),
+    concepts=Concepts(min_hits=1, n_random=19, subsets=None),
 )  # fmt: skip
 SECTION = {
     "max_features": 100, "n_neighbors": 5, "min_dist": 0.1, "n_epochs": 30, "layers": "all",

@@ -214,8 +214,10 @@ def main(arguments: list[str]) -> int:
     """Run one command; see the module's docstring. Returns the exit status."""
     import code_deps
     import lock
+    import quick_dvc
     import verify
 
+    quick_dvc.quicken()
     lock.require_readable()
     dvc_yaml, source, command = Path("dvc.yaml"), Path("src"), " ".join(arguments)
     if command == "sync":

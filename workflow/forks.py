@@ -2,10 +2,12 @@
 
 Every stage imports torch and the model libraries, five seconds each: on Linux, one process imports
 them once and each stage is forked from it. Elsewhere libraries break, and the stage is a process
-like any other.
+like any other. Snakemake's jobs are processes of their own, which share one such server: `shared`.
 """
 
+import contextlib
 import ctypes
+import functools
 import multiprocessing
 import os
 import re
@@ -16,8 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from multiprocessing import connection
+from collections.abc import Callable, Iterator
+from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -32,17 +34,55 @@ SHOWN = 40
 _PDEATHSIG = 1
 
 
+SHARED = "UNIVERSALITY_FORK_SERVER"
+"""Address of a server that belongs to another process: the one that runs Snakemake."""
+PRELOADED = ["warm"]
+ALSO_PRELOADED = ["dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "dag"]
+"""For jobs of Snakemake, each of which has DVC run one stage."""
+
+
 def server() -> ForkServerContext | None:
     """Return the process that stages are forked from, or None where they are not."""
     if sys.platform != "linux":
         return None
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["warm"])
+    address = os.environ.get(SHARED)
+    if address:
+        _use(address)
+        return context
+    context.set_forkserver_preload(PRELOADED)
     here = str(Path(__file__).parent)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if here not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*paths, here]))
     return context
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[dict[str, str]]:
+    """Let processes that this one starts share its server, which ends with this process.
+
+    Yields what they need in their environment.
+    """
+    context = server()
+    if context is None:
+        yield {}
+        return
+    context.set_forkserver_preload([*PRELOADED, *ALSO_PRELOADED])
+    forkserver.ensure_running()
+    address = forkserver._forkserver._forkserver_address  # pyright: ignore
+    yield {SHARED: address}
+
+
+@functools.cache
+def _use(address: str) -> None:
+    """Fork from the server at `address`; `multiprocessing` has no function for that."""
+    known: Any = forkserver._forkserver  # pyright: ignore
+    known._forkserver_address = address
+    known._forkserver_alive_fd = os.open(
+        os.devnull, os.O_RDONLY
+    )  # the server outlives this process
+    known.ensure_running = lambda: None
 
 
 _ONE_READER = threading.Lock()
@@ -108,6 +148,22 @@ _TRACEBACK = "Traceback (most recent call last):"
 _ROOM = 1 << 20
 
 
+def run_beside(name: str, call: Callable[[], int], folder: Path) -> int:
+    """Call `call` in a process forked from the shared server; returns its exit status.
+
+    `call` is a function of a module, without arguments bound. What it says comes out here.
+    """
+    context = server()
+    assert context, "only where there is a server"
+    log = folder / LOGS / f"{name}.said"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return forked(context, _beside, call, folder, dict(os.environ), log)
+    finally:
+        sys.stdout.write(log.read_text(encoding="utf-8", errors="replace") if log.exists() else "")
+        log.unlink(missing_ok=True)
+
+
 def used(name: str, folder: Path) -> Run | None:
     """Return what the last run of stage `name` took, if it was forked."""
     text = (folder / LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace")
@@ -115,16 +171,34 @@ def used(name: str, folder: Path) -> Run | None:
     return Run.here(float(found[1]), float(found[2]), found[3] or "") if found else None
 
 
-def _call(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> None:
-    """Run the console command in this process, forked from the one with the imports."""
+def _beside(call: Callable[[], int], folder: Path, environment: dict[str, str], log: Path) -> None:
+    _settle(folder, environment, log)
+    sys.exit(call())
+
+
+def _settle(folder: Path, environment: dict[str, str], log: Path) -> None:
+    """Make this process, forked from the server, the one that was asked for."""
     # When the run is killed, so that it cannot end its stages, they end with it.
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGTERM)
+    parent = multiprocessing.parent_process()
+    if environment.get(SHARED) and parent:  # else the server ends with the one that asked
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _call(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> None:
+    """Run the console command in this process, forked from the one with the imports."""
+    _settle(folder, environment, log)
     sys.argv = words
     from universality.cli import main
 

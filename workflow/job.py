@@ -1,9 +1,10 @@
 """What a Snakemake job runs: `python workflow/job.py --stage=STAGE GPUS`.
 
-In mode exact (see `set_mode`, which the Snakefile calls) DVC runs the stage. In mode fast its
-bare command runs, with a GPU for itself if GPUS is 1, and leaves a note in .snakemake/fast/;
-`python workflow/job.py commit` then hands the stages with a note to `dvc commit`, which takes what
-lies there for the truth: only for after a whole success.
+In mode exact (see `set_mode`, which the Snakefile calls) DVC runs the stage; under `make repro`, in
+a process forked from one that has the imports. In mode fast its bare command runs, with a GPU for
+itself if GPUS is 1, and leaves a note in .snakemake/fast/; `python workflow/job.py commit` then
+hands the stages with a note to `dvc commit`, which takes what lies there for the truth: only for
+after a whole success.
 """
 
 import json
@@ -16,6 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import alone
+import forks
 import gpus
 from universality.io import write_json
 from universality.provenance import Run, note, read_lock
@@ -23,6 +25,7 @@ from universality.provenance import Run, note, read_lock
 MADE_FROM = Path(".snakemake", "made_from")
 """Per stage a file with its command and parameters, which the Snakefile writes: `dag.stamp`."""
 MODE = "UNIVERSALITY_MODE"
+STAGE = "UNIVERSALITY_STAGE"
 NOTES = Path(".snakemake", "fast")
 QUICK = (sys.executable, "workflow/quick_dvc.py")
 
@@ -38,11 +41,24 @@ def main(arguments: list[str]) -> int:
         return commit()
     stage, with_gpu = arguments[0].removeprefix("--stage="), arguments[1]
     if os.environ[MODE] == "exact":
-        # Waiting for the lock matters: without it, some of the parallel stages fail on it.
-        exact = [*QUICK, "--wait-for-lock", "repro", "-q", "-s", stage]
-        return subprocess.run(exact, check=False).returncode
+        if os.environ.get(forks.SHARED):
+            os.environ[STAGE] = stage
+            return forks.run_beside(stage, exact, Path())
+        return subprocess.run([*QUICK, *_exact(stage)], check=False).returncode
     with alone.among_stages(Path()):
         return _fast(stage, with_gpu == "1")
+
+
+def _exact(stage: str) -> list[str]:
+    # Waiting for the lock matters: without it, some of the parallel stages fail on it.
+    return ["--wait-for-lock", "repro", "-q", "-s", stage]
+
+
+def exact() -> int:
+    """Let DVC in this process run the stage that the environment names; returns its status."""
+    import quick_dvc
+
+    return quick_dvc.main(_exact(os.environ[STAGE]))
 
 
 def _fast(stage: str, with_gpu: bool) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from universality.errors import InputError
+from universality.provenance import read_lock
 
 if TYPE_CHECKING:
     from dag import Stage
@@ -43,12 +44,9 @@ def require_readable(path: Path = Path("dvc.lock")) -> None:
 
 def problems(root: Path, stages: "list[Stage]") -> list[str]:
     """Say, one line each, where `root`/dvc.lock differs from what it was made from."""
-    from ruamel.yaml import YAML
-
-    path = root / "dvc.lock"
-    if not path.exists():
+    if not (root / "dvc.lock").exists():
         return ["dvc.lock: missing; run `make repro` and commit it"]
-    entries = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
+    entries = read_lock(root)
     made = {
         out["path"]: out["md5"]
         for stage in stages

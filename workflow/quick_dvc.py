@@ -89,7 +89,8 @@ def _parse_once() -> None:
             return parse(text, path, typ)
         key = hashlib.sha256(text.encode()).hexdigest()
         if key not in known:
-            known[key] = stored(key) or store(key, parse(text, path, typ))
+            quickly = provenance.parse_quickly if Path(path).name == "dvc.lock" else lambda _: None
+            known[key] = stored(key) or store(key, quickly(text) or parse(text, path, typ))
         found = known[key]
         return json.loads(found) if isinstance(found, str) else copy.deepcopy(found)
 

@@ -1,10 +1,10 @@
 """Pack a release and check it: `python workflow/release.py VERSION`, which is `make release`.
 
-dist/universality-VERSION.tar.gz holds the tables, pages and SAEs, the figures, metrics and paper,
-and what they were made from (dvc.lock, params.yaml, provenance.json), with a manifest of hashes. It
-is checked by unpacking it into an empty clone of this commit: every file has the hash of the
-manifest, every output the hash of dvc.lock, and git finds nothing changed. The same commit and data
-give the same bytes.
+dist/universality-VERSION.tar.gz holds the tables, pages and SAEs, the figures, metrics, paper and
+docs, the report, which is built for it, and what they were made from (dvc.lock, params.yaml,
+provenance.json), with a manifest of hashes. It is checked by unpacking it into an empty clone of
+this commit: every file has the hash of the manifest, every output the hash of dvc.lock, and git
+finds nothing changed. The same commit and data give the same bytes.
 """
 
 import gzip
@@ -20,13 +20,15 @@ from pathlib import Path
 import dag
 import lock
 import quick_dvc
+import report
 from universality.errors import InputError
 from universality.io import atomic_path
 
 MANIFEST = "manifest.json"
 TRACKED = ("figures", "metrics", "paper", "dvc.lock", "dvc.yaml", "params.yaml", "provenance.json")
-TRACKED_TOO = ("README.md", "LICENSE", "CITATION.cff")
-PACKED = "data/saes/"
+TRACKED_TOO = ("README.md", "LICENSE", "CITATION.cff", "docs")
+PACKED = ("data/saes/", "data/maps/", "data/cards/", "data/dashboards/")
+"""Outputs that the committed remote does not have: SAEs, and pages of features."""
 
 
 def main(arguments: list[str]) -> int:
@@ -56,8 +58,10 @@ def main(arguments: list[str]) -> int:
     wrong = [path for path in outputs if lock.tracked_hash(Path(path)) != hashes[path]]
     if wrong:
         raise InputError(f"{wrong[0]} is not what dvc.lock says ({len(wrong)} such); `make repro`")
+    report.write()
     tracked = _git("ls-files", "-z", *TRACKED, *TRACKED_TOO).split("\0")
-    files = sorted({*filter(None, tracked), *(f for path in outputs for f in _files(Path(path)))})
+    made = [*map(Path, outputs), report.REPORT]
+    files = sorted({*filter(None, tracked), *(file for path in made for file in _files(path))})
     archive = Path("dist", f"universality-{version}.tar.gz")
     with atomic_path(archive) as temporary:
         pack(temporary, version, files, outputs)

@@ -1,7 +1,8 @@
 """Write the report of this clone's run into report/: `python workflow/report.py`.
 
-Figures, tables, pages, parameters and provenance come from what is there: `make repro` or `make
-pull` first. The same files give the same bytes.
+Findings, figures, tables, pages, parameters and provenance come from what is there: `make repro` or
+`make pull` first. Pages of features are left out where they are not, after `make pull` alone. The
+same files give the same bytes.
 """
 
 import sys
@@ -14,10 +15,15 @@ from universality.report.site import build
 REPORT = Path("report")
 
 
-def main() -> int:
-    """Build the site; returns the exit status."""
+def write() -> None:
+    """Build the site in place of the one that may be there."""
     with atomic_directory(REPORT) as folder:
         build(Path(), folder)
+
+
+def main() -> int:
+    """Build the site and say where it is; returns the exit status."""
+    write()
     sys.stdout.write(f"{REPORT / 'index.html'}\n")
     return 0
 

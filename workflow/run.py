@@ -8,6 +8,7 @@ says only what differs from that file. The copy shares the DVC cache, and a late
 continues.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import alone
+import forks
 import gpus
 import quick_dvc
 from universality.errors import InputError
@@ -35,7 +37,6 @@ RUNNERS: dict[str, Callable[[list[str], int], int]] = {
 # Results, and what only the clone itself needs: a copy makes its own or does without.
 RESULTS = {
     "dvc.lock", "provenance.json", "metrics", "figures", "paper/universality.pdf", "paper/tables",
-    "report",
 }  # fmt: skip
 LEFT_OUT = RESULTS | {"params.yaml", "remote", "tests", "runs", ".ci"}
 REPLACED = ("src", "workflow")
@@ -80,8 +81,11 @@ def _run(
 
 def _snakemake(held: int, profile: str, *arguments: str) -> int:
     command = ["snakemake", "--workflow-profile", f"workflow/profiles/{profile}", *arguments]
-    # It inherits the lock: should it outlive this process, its run is still at work.
-    return subprocess.run(command, check=False, pass_fds=[held]).returncode
+    with forks.shared() if profile == "local" else contextlib.nullcontext({}) as more:
+        environment = {**os.environ, **more}
+        # It inherits the lock: should it outlive this process, its run is still at work.
+        done = subprocess.run(command, env=environment, check=False, pass_fds=[held])
+    return done.returncode
 
 
 def _slurm(held: int, targets: list[str]) -> int:

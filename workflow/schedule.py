@@ -71,29 +71,6 @@ def run(
     return results, errors
 
 
-def simulate(
-    nodes: Sequence[Node],
-    needs: Mapping[Node, set[Node]],
-    seconds: Callable[[Node], float],
-    demand: Demand[Node],
-    cores: int,
-    memory: int,
-) -> dict[Node, tuple[float, float]]:
-    """Return when each node would start and end if `run` had them to run, in seconds."""
-    queue = _Queue(nodes, needs, demand, (cores, memory, 0), seconds)
-    now, ended = 0.0, set()
-    running: dict[Node, float] = {}
-    times: dict[Node, tuple[float, float]] = {}
-    while running or queue.left:
-        while (node := queue.next(ended, running)) is not None:
-            running[node] = now + seconds(node)
-            times[node] = now, running[node]
-        first = min(running, key=running.__getitem__)
-        now = running.pop(first)
-        ended.add(first)
-    return times
-
-
 class _Queue(Generic[Node]):
     """Nodes that did not start yet."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from universality.stats import percentile_interval
+from universality.stats import jackknife_interval
 
 
 def permutation_p(observed: float, null: np.ndarray) -> float:
@@ -42,23 +42,32 @@ def judged(
     name: str,
     statistic: Callable[[np.ndarray], np.ndarray],
     values: np.ndarray,
-    resampled: np.ndarray,
+    left_out: np.ndarray,
     null: Sequence[np.ndarray] | np.ndarray,
+    within: tuple[float, float] = (-1.0, 1.0),
 ) -> dict[str, float]:
     """Return a statistic of `values` `(n,)` as `name`, beside its interval and its null.
 
-    `statistic` reduces the last axis. `_low` and `_high` are 95% over `resampled`
-    `(n_bootstrap, n)`, and are left out where it has no rows. `_null` is the mean over the draws of
-    `null`, which may differ in length, `_p` the share of them that `permutation_p` gives.
+    `statistic` reduces the last axis. `_low` and `_high` are the 95% jackknife interval, cut at the
+    range `within`, from `left_out` `(groups, n)`: the values without one group of documents each.
+    They are missing where `left_out` has no rows. The null has too few draws for a p-value: given
+    are its mean over the draws of `null`, which may differ in length, and its range.
     """
     observed = float(statistic(values))
-    nulls = np.array([statistic(draw) for draw in null])
     row = {name: observed}
-    if len(resampled):
-        row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(statistic(resampled))
-    row[f"{name}_null"] = float(nulls.mean())
-    row[f"{name}_p"] = permutation_p(observed, nulls)
-    return row
+    if len(left_out):
+        ends = jackknife_interval(observed, statistic(left_out), within)
+        row[f"{name}_low"], row[f"{name}_high"] = ends
+    return row | null_range(name, np.array([statistic(draw) for draw in null]))
+
+
+def null_range(name: str, null: np.ndarray) -> dict[str, float]:
+    """Return mean and range of the draws of a null: `_null`, `_null_low` and `_null_high`."""
+    return {
+        f"{name}_null": float(null.mean()),
+        f"{name}_null_low": float(null.min()),
+        f"{name}_null_high": float(null.max()),
+    }
 
 
 def or_zero(statistic: Callable[..., np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:

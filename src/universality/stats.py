@@ -19,18 +19,32 @@ def percentile_interval(samples: np.ndarray, level: float = 0.95) -> tuple[float
     return float(low), float(high)
 
 
-def jackknife_interval(value: float, left_out: np.ndarray) -> tuple[float, float]:
+def kept_documents(n_documents: int, n_groups: int, rng: np.random.Generator) -> np.ndarray:
+    """Return which documents stay when one group is left out: 1 or 0, `(groups, n_documents)`.
+
+    Documents are dealt to `n_groups` groups at random, about as many to each; there are no more
+    groups than documents.
+    """
+    n_groups = min(n_groups, n_documents)
+    group = rng.permutation(n_documents) % n_groups
+    return (np.arange(n_groups)[:, None] != group).astype(np.float64)
+
+
+def jackknife_interval(
+    value: float, left_out: np.ndarray, within: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[float, float]:
     """Return the 95% interval about `value` from its values without one group each, `(groups,)`.
 
     For statistics that a bootstrap biases: a resample lacks about a third of the data, which
     lowers what rests on extremes (kurtosis) and raises what pairs share. t with groups - 1
-    degrees of freedom; the groups are of about one size, and at least 2.
+    degrees of freedom; the groups are of about one size, and at least 2. The ends are cut at the
+    range of the measure, `within`.
     """
     from scipy.stats import t
 
     n = len(left_out)
     half = float(t.ppf(0.975, n - 1) * np.sqrt((n - 1) * left_out.var()))
-    return value - half, value + half
+    return min(value, max(value - half, within[0])), max(value, min(value + half, within[1]))
 
 
 def ratio_interval(

@@ -1,23 +1,49 @@
-"""One finished run of the whole pipeline at smoke size, for all tests in this folder."""
+"""Two finished runs of the whole pipeline at smoke size, one a runner, for all tests here.
+
+Each is made once, by whichever test process comes first, while others that need it wait for it.
+They clone it and use its cache, but leave its files as they are.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from project import PYTHON, Project
 
+Factory = pytest.TempPathFactory
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after `make repro`, committed; whichever test process comes first makes it.
 
-    Several processes use it: clone it, use its cache, but leave its files as they are.
-    """
-    base = tmp_path_factory.getbasetemp()
+def made_once(name: str, factory: Factory, make: Callable[[Path], Project]) -> Project:
+    """Return the project that `make` has made in a folder that all test processes share."""
+    base = factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base  # xdist: one a process
-    folder = shared / "finished"
-    with FileLock(shared / "finished.lock"):
+    folder = shared / name
+    with FileLock(shared / f"{name}.lock"):
         if not (folder / "done").exists():
-            project = Project.create(folder / "project")
-            project(PYTHON, "workflow/quick_dvc.py", "repro")
-            project.commit()
+            make(folder / "project").commit()
             (folder / "done").touch()
     return Project(folder / "project")
+
+
+def by_runner(runner: str) -> Callable[[Path], Project]:
+    """Return a function that runs everything as `make repro RUNNER=...` does."""
+
+    def make(folder: Path) -> Project:
+        project = Project.create(folder)
+        project(PYTHON, "workflow/run.py", "embedded", runner)
+        return project
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: Factory) -> Project:
+    """The project after `make repro`, committed."""
+    return made_once("finished", tmp_path_factory, by_runner("dvc"))
+
+
+@pytest.fixture(scope="session")
+def finished_by_snakemake(tmp_path_factory: Factory) -> Project:
+    """The project after `make repro RUNNER=snakemake`, committed."""
+    return made_once("snakemake", tmp_path_factory, by_runner("snakemake"))

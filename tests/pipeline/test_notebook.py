@@ -1,7 +1,6 @@
 """The tour, executed on the published tables as a reader has them: a clone, and what it pulls."""
 
 import base64
-import json
 import re
 import shutil
 
@@ -11,6 +10,7 @@ from nbclient import NotebookClient
 from project import PYTHON, ROOT, Project, environment_of, run
 
 from universality.io import read_table
+from universality.summaries.files import read_summary
 
 TOUR = ROOT / "notebooks" / "tour.ipynb"
 OTHERS = ("sae_seed", "seed_b", "random_a")
@@ -24,12 +24,9 @@ def clone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tour") / "clone"
     run(["git", "clone", "--quiet", str(ROOT), str(folder)], ROOT)
     project = Project(folder)
-    wanted = [
-        f"data/tables/{study}/seed_a_vs_{other}"
-        for study in ("matching", "match_cards")
-        for other in OTHERS
-    ]
-    # As `make pull STUDY='matching match_cards'` does, without the pairs that are not read.
+    folders = [f"{part}/seed_a_vs_{other}" for part in ("pairs", "cards") for other in OTHERS]
+    wanted = ["data/tables/summaries", *(f"data/tables/matching/{folder}" for folder in folders)]
+    # As `make pull STUDY=matching` does, without the tables that are not read.
     project(PYTHON, "workflow/quick_dvc.py", "pull", "--allow-missing", *wanted)
     return project
 
@@ -53,11 +50,11 @@ def outputs(notebook, kind):
 
 
 def test_it_answers_its_question(clone, executed):
-    metrics = json.loads((clone.folder / "metrics" / "matching.json").read_text())
+    numbers = read_summary(clone.folder / "data" / "tables" / "summaries" / "matching.parquet")
     summary, figure, features = executed.cells[3], executed.cells[4], executed.cells[6]
     shown = re.findall(r"<td>([\d.]+)</td>", summary.outputs[0]["data"]["text/html"])
     expected = [
-        metrics[f"seed_a_vs_{other}_best_of_4_layers"][name]
+        numbers[f"seed_a_vs_{other}_best_of_4_layers"][name]
         for other in OTHERS
         for name in (
             "n_features", "median_r", "median_r_low", "median_r_high", "median_r_null",

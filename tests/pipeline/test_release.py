@@ -1,4 +1,4 @@
-"""A release holds what dvc.lock says, can be checked by anyone, and is made of nothing else."""
+"""A release holds what dvc.lock says and the report, and anyone can check it."""
 
 import hashlib
 import json
@@ -69,7 +69,10 @@ def test_release_and_its_manifest(project, tmp_path):
         if path.is_file() and path.name != "manifest.json"
     }
     assert found == manifest["sha256"]
-    for part in ("figures/matching/", "metrics/matching.json", "data/saes/", "data/tables/"):
+    parts = ("figures/matching/", "metrics/matching.json", "data/saes/", "data/tables/",
+             "data/maps/", "data/cards/", "data/dashboards/", "docs/", "report/maps/")  # fmt: skip
+    for part in parts:
         assert any(name.startswith(part) for name in found), part
+    assert "report/index.html" in found
     assert {"dvc.lock", "params.yaml", "provenance.json"} <= found.keys()
     assert not any(name.startswith(("data/activations", "data/models")) for name in found)

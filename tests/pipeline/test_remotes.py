@@ -1,6 +1,5 @@
 """A lab's remotes, each on its real server: what one clone pushes, an empty one gets and uses."""
 
-import functools
 import hashlib
 import json
 import shutil
@@ -9,21 +8,15 @@ from pathlib import Path
 
 import pytest
 import servers
-from project import PYTHON, Project
-from ruamel.yaml import YAML
+from project import PARSED, PYTHON, Project
 
 pytestmark = pytest.mark.pipeline
 
 UNPUSHED = ("data/raw/", "data/activations/")
 """What `push: false` in dvc.yaml keeps here: downloads, and what is large and quick to make."""
-READ_BY_MATCHING = (
-    "data/tables/matching/pairs/",
-    "data/tables/matching/neurons/",
-    "data/tables/matching/texts/",
-)
+READ_BY_MATCHING = ("data/tables/matching/",)
 DVC = (PYTHON, "workflow/quick_dvc.py")
 """Plain `dvc` takes two seconds longer, each time, to read the same YAML."""
-PARSED = ".dvc/tmp/parsed"  # by DVC; not data, only a matter of seconds
 REPRO = (*DVC, "repro", "--pull")
 
 
@@ -78,13 +71,7 @@ def outputs(project: Project, here: bool) -> set[str]:
 
 def recorded(project: Project) -> dict[str, str]:
     """Return the hash of every output in dvc.lock."""
-    return _recorded((project.folder / "dvc.lock").read_text())
-
-
-@functools.cache
-def _recorded(lock: str) -> dict[str, str]:
-    stages = YAML(typ="safe").load(lock)["stages"].values()  # takes seconds
-    return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+    return {out["path"]: out["md5"] for stage in project.lock.values() for out in stage["outs"]}
 
 
 def below(folders: tuple[str, ...], project: Project) -> set[str]:
@@ -189,7 +176,7 @@ def test_one_study(lab, tmp_path):
 def test_unknown_study(lab):
     done = lab(PYTHON, "workflow/pull.py", "matching nothing", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("universality: STUDY is 'nothing'; there are: decomposition, ")
+    assert done.stderr.startswith("universality: STUDY is 'nothing'; there are: hierarchy, ")
     assert done.stderr.count("\n") == 1
 
 
@@ -200,7 +187,7 @@ def test_only_what_changed_runs_and_gets_what_it_reads(lab, tmp_path):
     changed = clone.folder / "src/universality/stages/plot_matching.py"
     changed.write_text(f"{changed.read_text()}\n# changed\n")
     assert ran(clone(*REPRO, "--allow-missing")) == {"plot_matching"}
-    read = (*READ_BY_MATCHING, "data/tables/similarity/decoders/")
+    read = (*READ_BY_MATCHING, "data/tables/similarity/")
     assert outputs(clone, here=True) == below(read, lab)
     after = clone("git", "status", "--porcelain").stdout.splitlines()
     changed = ["dvc.lock", "provenance.json", "src/universality/stages/plot_matching.py"]

@@ -6,32 +6,63 @@ import shutil
 import pytest
 from project import PYTHON, Project
 
+import links
+from universality.paper.numbers import STUDIES
+from universality.summaries.files import read_summaries
+
 pytestmark = pytest.mark.pipeline
 
 
 @pytest.fixture(scope="module")
-def by_dvc(finished, tmp_path_factory):
-    return finished.copy(tmp_path_factory.mktemp("dvc") / "project")
+def by_snakemake(finished_by_snakemake: Project) -> Project:
+    """The run of Snakemake; only tests of this file use it, one after the other."""
+    return finished_by_snakemake
 
 
 @pytest.fixture(scope="module")
-def by_snakemake(tmp_path_factory):
-    project = Project.create(tmp_path_factory.mktemp("snakemake"))
-    project("snakemake", "--workflow-profile", "workflow/profiles/local")
-    project.commit()
-    return project
+def by_dvc(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return finished.copy(tmp_path_factory.mktemp("dvc") / "project")
 
 
 def test_results_are_there(by_dvc):
-    metrics = json.loads((by_dvc.folder / "metrics" / "matching.json").read_text())
+    folder = by_dvc.folder
+    numbers = read_summaries(folder / "data" / "tables" / "summaries", STUDIES)
+    assert all(numbers[study] for study in STUDIES)
     for pair in ("seed_a_vs_sae_seed", "seed_a_vs_random_a", "seed_a_vs_stories15m"):
-        assert any(name.startswith(pair) for name in metrics), pair
-    for study in ("models", "saes", "matching", "similarity", "steering"):
-        assert json.loads((by_dvc.folder / "metrics" / f"{study}.json").read_text())
-        svg = {path.stem for path in (by_dvc.folder / "figures" / study).glob("*.svg")}
-        png = {path.stem for path in (by_dvc.folder / "figures" / study).glob("*.png")}
-        assert svg == png
-        assert svg
+        assert any(name.startswith(pair) for name in numbers["matching"]), pair
+    for study in STUDIES:
+        tracked = json.loads((folder / "metrics" / f"{study}.json").read_text())
+        for name, values in tracked.items():
+            assert values.items() <= numbers[study][name].items()
+        assert any((folder / "figures" / study).glob("*.svg"))
+    shown = json.loads((folder / "metrics" / "overview" / "summary.json").read_text())
+    assert shown["matching"]["seed_a_vs_sae_seed"]
+    assert (folder / "paper" / "universality.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_report_of_the_run(by_dvc):
+    """With the pages of features, which only a run and a release have."""
+    assert by_dvc(PYTHON, "workflow/report.py").stdout == "report/index.html\n"
+    report = by_dvc.folder / "report"
+    links.assert_lead_somewhere(report)
+    index = (report / "index.html").read_text()
+    for folder in ("maps", "cards", "dashboards"):
+        made = sorted(path.name for path in (by_dvc.folder / "data" / folder).iterdir())
+        assert made
+        for name in made:
+            assert f'href="{folder}/{name}/index.html"' in index
+    assert by_dvc("git", "status", "--porcelain").stdout == ""
+
+
+def test_figures_in_another_format(by_dvc):
+    by_dvc(PYTHON, "workflow/figures.py", "pdf")
+    drawn = {path.relative_to(by_dvc.folder / "figures").with_suffix("").as_posix()
+             for path in (by_dvc.folder / "figures").glob("*/*.svg")}  # fmt: skip
+    folder = by_dvc.folder / "figures-pdf"
+    found = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.pdf")}
+    assert found == drawn
+    assert by_dvc("git", "status", "--porcelain").stdout == ""
+    shutil.rmtree(folder)
 
 
 def test_nothing_changed_nothing_runs(by_dvc):
@@ -75,7 +106,7 @@ def test_plain_dvc_writes_the_same_bytes(by_dvc):
     """`make repro` changes how DVC writes dvc.lock, not what it writes."""
     lock = by_dvc.folder / "dvc.lock"
     quick = lock.read_bytes()
-    by_dvc("dvc", "repro", "--single-item", "--force", "metrics")
+    by_dvc("dvc", "repro", "--single-item", "--force", "summaries")
     assert lock.read_bytes() == quick
 
 
@@ -83,8 +114,7 @@ def test_dvc_accepts_what_snakemake_ran(by_snakemake):
     assert "Running stage" not in by_snakemake("dvc", "repro").stdout
 
 
-def test_snakemake_lint_and_report(by_snakemake):
-    by_snakemake("snakemake", "--lint")
+def test_report_of_snakemake(by_snakemake):
     by_snakemake("snakemake", "--report", "report.html")
     report = (by_snakemake.folder / "report.html").read_text()
     assert "plot_matching" in report
@@ -110,13 +140,13 @@ def test_figures_from_cached_tables_alone(by_dvc, tmp_path):
     assert by_dvc(PYTHON, "workflow/dag.py", "check").stderr == ""
     by_dvc.commit()
     clone = by_dvc.clone(tmp_path / "clone")
-    clone("dvc", "pull", "--allow-missing")
-    touch = ("snakemake", "--touch", "--cores", "1", "--quiet", "all")
-    clone(*touch, "--forcerun", "toy_saes")
-    dry = clone("snakemake", "--dry-run", "--cores", "1")
+    clone(PYTHON, "workflow/pull.py")
+    drawn = [*sorted(f"figures/{study}" for study in STUDIES), "paper/tables"]
+    dry = clone("snakemake", *drawn, "--dry-run", "--cores", "1")
     assert "Nothing to be done" in dry.stderr + dry.stdout
     for name in ("figures", "metrics"):
         shutil.rmtree(clone.folder / name)
     clone(PYTHON, "workflow/figures.py")
     assert clone("git", "status", "--porcelain").stdout == ""
     assert not any((clone.folder / "data" / "models").glob("*"))
+    assert not (clone.folder / "data" / "maps").exists()

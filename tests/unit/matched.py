@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from universality.io import write_sparse, write_table
 from universality.matching.files import read_pair
 from universality.matching.pair_study import match_pair
-from universality.params.matching import ConceptLists, Concepts, Matching, PairFilters
+from universality.params.matching import ConceptLists, Concepts, Matching, PairFilters, Subsets
 
 
 def random_sparse(rng, n, d, density=0.2, dtype=np.float32):
@@ -16,18 +16,20 @@ def random_sparse(rng, n, d, density=0.2, dtype=np.float32):
 
 
 SETTINGS = Matching(
-    min_count=3, n_null=3, n_bootstrap=100, n_scatter=2, memory_mb=64, threshold=0.7, seed=0,
-    transport_epsilon=0.05,
+    min_count=3, n_null=3, n_groups=5, memory_mb=64, threshold=0.7, seed=0,
+    transport_epsilon=0.05, variants=True,
     filters=PairFilters(
         n_top=3, non_concept=True, shared_token=True, one_per_b=True, min_r=0.1
     ),
-    concepts=Concepts(min_hits=1, n_random=19, topic_share=0.3, min_positions=20),
+    concepts=Concepts(
+        min_hits=1, n_random=19, subsets=Subsets(topic_share=0.3, min_positions=20)
+    ),
 )  # fmt: skip
 LISTS = ConceptLists(non_concept=["."], concepts={"one": ["w1", "w3"], "none": ["unknown"]})
 
 
-def tables_of(a, b):
-    return match_pair("pair", read_pair(a, b, 0, 0), SETTINGS, LISTS)
+def tables_of(a, b, settings=SETTINGS):
+    return match_pair("pair", read_pair(a, b, 0, 0), settings, LISTS)
 
 
 def write_model(path, ends, features, seed=0):

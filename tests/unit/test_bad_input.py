@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from repetitions import times
 from universality.errors import InputError
 from universality.params.base import load_section, validate
 from universality.params.complete import check_params, load_params
@@ -21,7 +22,7 @@ from universality.params.steering import Contrasts
 from universality.sources.catalogue import Artifact
 
 ROOT = Path(__file__).parents[2]
-N_MUTATIONS = 400
+N_MUTATIONS = times(60, 400)
 FILES = {
     "concepts.yaml": ConceptLists,
     "contrasts.yaml": Contrasts,
@@ -110,7 +111,7 @@ def test_mutated_params_are_fine_or_one_clear_line(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @settings(
-    max_examples=100, deadline=None, derandomize=True,
+    max_examples=times(40, 100), deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(data=st.data())
@@ -122,7 +123,7 @@ def test_mutated_word_lists_are_fine_or_one_clear_line(name: str, data: st.DataO
         _is_one_line(message, f"{name}: ")
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=times(50, 150), deadline=None, derandomize=True)
 @given(st.data())
 def test_mutated_sources_are_fine_or_one_clear_line(data: st.DataObject) -> None:
     entries = _read("data/sources.yaml")

@@ -230,28 +230,3 @@ def test_figure_of_cards(made):
     titles = " ".join(text.get_text() for text in axes.texts)
     assert "among the highest r of layer" in titles
     assert "drawn at random): B more general" in titles
-
-
-def test_figures_of_the_asymmetry(made):
-    pairs = {"x": made[1], "y": made[1]}
-    figure = draw.asymmetry(pairs)
-    assert "n = 8 pairs; more general: A 0% B 25%" in figure.axes[0].get_title()
-    axes = draw.label_shares(pairs).axes[0]
-    widths = {
-        str(bars.get_label()): [bar.get_width() for bar in bars] for bars in axes.containers[1::2]
-    }
-    assert widths["B more general"] == [0.25, 0.25]
-    assert widths["alike"] == [0.75, 0.75]
-
-
-def test_stage_of_the_figures(made, files, tmp_path):
-    from universality.stages.plot_cards import command
-
-    run(files, tmp_path)
-    command(tmp_path / "tables", tmp_path / "figures")
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {
-        f"{n}.{e}" for n in ("cards_x", "asymmetry", "labels") for e in ("svg", "pdf", "png")
-    }
-    with pytest.raises(InputError, match="nowhere"):
-        command(tmp_path / "nowhere", tmp_path / "other")

@@ -14,7 +14,6 @@ from universality.matching.conditions.conditions import (
     MEASURES,
     BestR,
     best_r,
-    curve,
     over_seeds,
     pair_curve,
     shares_above,
@@ -39,8 +38,7 @@ from universality.matching.study import Sample, alive_columns, match_layers
 from universality.nulls import shift_offsets
 from universality.params.conditions import MatchGrids, MatchProgress
 from universality.params.saes import SaeGrid, SaeTraining
-from universality.stages import plot_conditions
-from universality.stats import document_weights
+from universality.stats import kept_documents
 
 MATCHING = SETTINGS.model_copy(update={"n_null": 4})
 TRAINING = SaeTraining(
@@ -64,8 +62,8 @@ def noisy(features, rng):
     return sp.csr_matrix(features[:, rng.permutation(d)] + random_sparse(rng, n, d, 0.005))
 
 
-def matched(a, b, offsets, weights=np.zeros((0, N_DOCUMENTS))):
-    return best_r(match_layers(a, b, Sample(DOCUMENTS, offsets, weights, min_count=1)))
+def matched(a, b, offsets, kept=np.zeros((0, N_DOCUMENTS))):
+    return best_r(match_layers(a, b, Sample(DOCUMENTS, offsets, kept, min_count=1)))
 
 
 def test_alive_features_fire_often_enough_and_vary():
@@ -85,31 +83,27 @@ def test_shares_above_by_hand():
     np.testing.assert_array_equal(shares_above(np.zeros((2, 0)), [0, 0.5]), np.zeros((2, 2)))
 
 
-def test_summary_and_curve_by_hand():
+def test_summary_by_hand():
     r = np.array([0.9, 0.6, 0.8, 0.1])
     null = np.array([[0.1, 0.2, 0.3, 0.0], [0.7, 0.75, 0.8, 0.71], [0.1, 0.1, 0.1, 0.1]])
-    bootstrap = np.tile(r, (100, 1)).astype(np.float32)
-    bootstrap[:50, 1] = 0.75
-    found = BestR(r, null, bootstrap, 9)
+    left_out = np.tile(r, (4, 1)).astype(np.float32)
+    left_out[:2, 1] = 0.75
+    found = BestR(r, null, left_out, 9)
     row = summary(found, 0.7, 10)
     assert (row["n_features"], row["n_shared"], row["n_searched"]) == (4, 2, 9)
     assert row["share_of_all"] == pytest.approx(0.2)
     assert row["share_of_all_null"] == pytest.approx(0.4 / 3)
-    assert row["share_of_all_high"] == pytest.approx(0.3)
     assert row["median_r"] == pytest.approx(0.7)
     assert row["share_above"] == 0.5
     assert row["share_above_null"] == pytest.approx(1 / 3)
     assert row["median_r_null"] == pytest.approx((0.15 + 0.73 + 0.1) / 3)
-    assert row["median_r_p"] == pytest.approx(2 / 4)  # one of three does as well
-    assert (row["share_above_low"], row["share_above_high"]) == (0.5, 0.75)
-    table = curve(found, np.array([0.0, 0.65, 0.95]))
-    np.testing.assert_allclose(table["share"], [1, 0.5, 0])
-    np.testing.assert_allclose(table["share_null"], [1, 1 / 3, 0])
-    np.testing.assert_allclose(table["share_low"], [1, 0.5, 0])
-    np.testing.assert_allclose(table["share_high"], [1, 0.75, 0])
-    bare = BestR(r, null, bootstrap[:0], 9)
-    assert "median_r_low" not in summary(bare, 0.7, 4)
-    assert "share_low" not in curve(bare, np.array([0.5]))
+    assert (row["median_r_null_low"], row["median_r_null_high"]) == pytest.approx((0.1, 0.73))
+    # Shares without a group are .75, .75, .5 and .5: t(3) sqrt(3 * .125^2) = .689, cut at 0 and 1.
+    assert (row["share_above_low"], row["share_above_high"]) == (0, 1)
+    half = 3.1824463 * np.sqrt(3 * 0.05**2)  # of all 10 features: .3, .3, .2 and .2
+    assert row["share_of_all_high"] == pytest.approx(0.2 + half)
+    assert row["share_of_all_low"] == 0
+    assert "median_r_low" not in summary(BestR(r, null, left_out[:0], 9), 0.7, 4)
 
 
 def test_nothing_to_match_is_zero():
@@ -126,8 +120,7 @@ def test_planted_features_are_found_and_the_null_is_not(rng):
     a = random_sparse(rng, len(DOCUMENTS), 12)
     b = sp.hstack([noisy(a, rng), random_sparse(rng, len(DOCUMENTS), 5)], format="csr")
     offsets = shift_offsets(DOCUMENTS, 5, rng)
-    weights = document_weights(N_DOCUMENTS, 200, rng)
-    found = matched(a, b, offsets, weights)
+    found = matched(a, b, offsets, kept_documents(N_DOCUMENTS, 10, rng))
     assert found.r.min() > 0.9 > 0.4 > found.null_r.max()
     assert found.n_searched == 17
     row = summary(found, 0.7, 12)
@@ -158,20 +151,24 @@ def test_means_over_seeds_with_t_intervals():
         {
             "family": ["x", "x", "x", "y"],
             "seed": [0, 1, 2, 0],
-            "median_r": [0.5, 0.6, 0.8, 0.1],
+            "median_r": [0.5, 0.6, 0.7, 0.1],
             "l0": [10.0, 11.0, 12.0, 4.0],
-            "median_r_p": [0.25, 0.5, 0.75, 1.0],
+            "median_r_null_low": [0.02, 0.01, 0.03, 0.0],
+            "median_r_null_high": [0.04, 0.05, 0.03, 0.1],
+            "share_above": [0.9, 1.0, 1.0, 0.2],
         }
     )
-    found = over_seeds(table, ["family"], ["median_r"]).set_index("family")
-    expected = ttest_1samp([0.5, 0.6, 0.8], 0).confidence_interval()
-    assert found.loc["x", "median_r"] == pytest.approx(np.mean([0.5, 0.6, 0.8]))
+    found = over_seeds(table, ["family"], ["median_r", "share_above"]).set_index("family")
+    expected = ttest_1samp([0.5, 0.6, 0.7], 0).confidence_interval()
+    assert found.loc["x", "median_r"] == pytest.approx(np.mean([0.5, 0.6, 0.7]))
     assert found.loc["x", "median_r_low"] == pytest.approx(expected.low)
     assert found.loc["x", "median_r_high"] == pytest.approx(expected.high)
     assert (found.loc["x", "l0"], found.loc["x", "n_seeds"]) == (11, 3)
     assert found.loc["y", "median_r"] == 0.1
     assert np.isnan(found.loc["y", "median_r_low"])
-    assert set(found) == {"n_seeds", "l0", *(f"median_r{end}" for end in ("", "_low", "_high"))}
+    assert found.loc["x", ["median_r_null_low", "median_r_null_high"]].tolist() == [0.01, 0.05]
+    assert found.loc["x", "share_above_high"] == 1  # Student's interval would end at 1.11
+    assert found.loc["x", "share_above_low"] < 0.9
 
 
 def test_curve_of_a_pair_takes_each_layers_best_layer_and_alive_features():
@@ -193,9 +190,7 @@ def test_curve_of_a_pair_takes_each_layers_best_layer_and_alive_features():
     assert set(table["n_features"]) == {3}
 
 
-GRIDS = MatchGrids(
-    n_documents=4, batch_tokens=64, n_null=2, n_searched=3, n_thresholds=3, sae_seed=0
-)
+GRIDS = MatchGrids(n_documents=4, batch_tokens=64, n_null=2, n_searched=3, sae_seed=0)
 
 
 def test_each_seed_of_a_recipe_is_matched_with_the_next(rng):
@@ -297,7 +292,7 @@ def test_all_saes_of_a_grid_are_matched_under_their_names(rng):
         opened.append(sae)
         return Half()
 
-    seeds, curves = match_grid(grid, load, {hook: x}, elsewhere, DOCUMENTS, GRIDS, MATCHING)
+    seeds = match_grid(grid, load, {hook: x}, elsewhere, DOCUMENTS, GRIDS, MATCHING)
     recipes = ["topk_2_x1", "topk_3_x1", "gated_1_x2"]
     assert opened == [f"{one}_l0_mlp_out_seed{seed}" for one in recipes for seed in (0, 4)]
     assert len(seeds) == 3 * 2 * 3
@@ -307,7 +302,6 @@ def test_all_saes_of_a_grid_are_matched_under_their_names(rng):
     assert rows.loc["other_lm", "median_r"].max() < 0.3
     assert set(rows.loc["other_lm", "n_searched"]) == {7}
     np.testing.assert_allclose(seeds["l0"], (x > 0).sum() / len(x))
-    assert len(curves) == len(seeds) * GRIDS.n_thresholds
 
 
 def test_rows_of_hooks_come_in_reading_order(bridge, tiny_corpus, tiny_model):
@@ -345,7 +339,6 @@ def progress_section(**changed):
         "n_documents": 4,
         "batch_tokens": 64,
         "n_null": 2,
-        "n_thresholds": 3,
     }
     return MatchProgress.model_validate(values | changed)
 
@@ -374,7 +367,7 @@ def test_stages_of_training_are_compared_as_named(rng):
     expected = {("sae_seed", 1): 6, ("final", 1): 6, ("other_lm", 1): 5, ("other_lm", 0.5): 6}
     expected |= {("final_of_other_lm", 1): 5}
     assert shared == {key: expected.get(key, 0) for key in found}
-    assert all(best.bootstrap_r.shape[0] == MATCHING.n_bootstrap for best in found.values())
+    assert all(best.left_out_r.shape[0] == MATCHING.n_groups for best in found.values())
 
 
 def test_both_models_are_read_from_untrained_to_trained(tmp_path):
@@ -432,63 +425,3 @@ def test_saes_of_a_model_are_trained_alike_and_differ_by_seed(bridge, tiny_corpu
         assert one.l0 <= 2
         assert one.explained_variance > 0.3
     assert (found[hook, 0].features != found[hook, 1].features).nnz > 0
-
-
-KEYS = {"model": "seed_a", "architecture": "topk", "hook": "blocks.0.hook_mlp_out"}
-KEYS |= {"layer": 0, "site": "hook_mlp_out", "n_seeds": 3}
-
-
-def numbers(value):
-    """What a summary holds, with an interval but for a single seed."""
-    row = {"n_features": 90.0, "n_shared": 40.0, "n_searched": 80.0, "n_positions": 1000.0}
-    row |= {"threshold": 0.7, "n_documents": 9}
-    for name in MEASURES:
-        row |= {name: value, f"{name}_null": 0.05}
-        row |= {f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
-    return row
-
-
-def write_grid(folder, recipes):
-    rows, curves = [], []
-    for family, sparsity, expansion in recipes:
-        for partner in ("sae_seed", "sae_seed_drawn", "other_lm", "random_lm"):
-            where = {"family": family, "sparsity": sparsity, "expansion": expansion}
-            where |= KEYS | {"partner": partner}
-            rows.append(where | numbers(0.5) | {"l0": sparsity, "d_sae": 128.0 * expansion})
-            shares = {"share": 0.5, "share_low": 0.4, "share_high": 0.6, "share_null": 0.1}
-            curves.append(pd.DataFrame({"threshold": np.linspace(0, 1, 5), **shares, **where}))
-    write_table(folder / "recipes.parquet", pd.DataFrame(rows))
-    write_table(folder / "curves.parquet", pd.concat(curves))
-
-
-def write_tables(folder, rng):
-    layers = {"layer_a": [0] * 20, "layer_b": [0] * 20, "alive": [True] * 20}
-    features = pd.DataFrame({**layers, "r": rng.random(20), "null_r": rng.random(20) / 10})
-    ends = [{"selection": "best_layer", "layer_a": layer, "layer_b": layer} for layer in (0, -1)]
-    headline = pd.DataFrame([row | numbers(0.5) for row in ends])
-    write_table(folder / "pairs" / "a_vs_b" / "features.parquet", features)
-    write_table(folder / "pairs" / "a_vs_b" / "headline.parquet", headline)
-    write_grid(folder / "grids" / "kinds", [("topk", 8.0, 8), ("topk", 16.0, 8), ("gated", 3.0, 8)])
-    write_grid(folder / "grids" / "widths", [("topk", 16.0, width) for width in (2, 4)])
-    shares = [
-        {"comparison": name, "hook": hook, "share": share} | numbers(0.5)
-        for name in COMPARISONS
-        for hook in ("blocks.0.hook_mlp_out", "blocks.3.hook_mlp_out")
-        for share in (0.0, 0.1, 1.0)
-    ]
-    write_table(folder / "progress" / "shares.parquet", pd.DataFrame(shares))
-    loss = {"loss": 3.0, "loss_low": 2.9, "loss_high": 3.1, "model": "seed"}
-    losses = [{"lm": lm, "share": share} | loss for lm in "ab" for share in (0.0, 0.1, 1.0)]
-    write_table(folder / "progress" / "losses.parquet", pd.DataFrame(losses))
-
-
-def test_a_figure_for_every_condition(tmp_path, rng):
-    write_tables(tmp_path, rng)
-    folders = tmp_path / "pairs", tmp_path / "grids", tmp_path / "progress"
-    plot_conditions.command(*folders, tmp_path / "out")
-    hook = "blocks_0_hook_mlp_out"
-    expected = {"pairs", "training", f"kinds_{hook}_thresholds", f"kinds_{hook}_l0"}
-    expected |= {f"widths_{hook}_thresholds", f"widths_{hook}_topk_16_width"}
-    assert {path.stem for path in (tmp_path / "out").iterdir()} == expected
-    drawn = (tmp_path / "out" / "training.svg").read_text()
-    assert drawn.count("<!-- trained A in A so far -->") == 1

@@ -24,11 +24,15 @@ from universality.saes.study.splicing import (
 )
 from universality.stages import sae_errors
 
+NEIGHBOURS = {
+    "n_neighbours": 3, "umap_hook": 0, "umap_tokens": 60, "umap_neighbours": 5,
+    "umap_min_dist": 0.05,
+}  # fmt: skip
+FITS = {"n_documents": 8, "density_thresholds": [0.4], "ridge": 1.0}
 VALUES = {
-    "n_documents": 5, "n_removal_documents": 4, "n_fit_documents": 8, "batch_tokens": 100,
-    "tail_shares": [0.05], "n_neighbours": 3, "umap_hook": 0, "umap_tokens": 60,
-    "umap_neighbours": 5, "umap_min_dist": 0.05, "removed": [1, 4, 99],
-    "density_thresholds": [0.4], "ridge": 1.0, "n_null": 19, "n_bootstrap": 100, "seed": 0,
+    "n_documents": 5, "n_removal_documents": 4, "batch_tokens": 100, "tail_shares": [0.05],
+    "removed": [1, 4, 99], "neighbours": NEIGHBOURS, "fits": FITS, "n_null": 199,
+    "n_bootstrap": 100, "seed": 0,
 }  # fmt: skip
 
 
@@ -173,6 +177,22 @@ def test_study_of_an_sae_that_shrinks(tables, texts):
         assert np.isfinite(table.select_dtypes("number").to_numpy()).all(), name
 
 
+def test_what_is_not_asked_for_is_not_computed(bridge, tokens, tiny_model, tables):
+    params = SaeErrors(**VALUES | {"neighbours": None, "fits": None})
+    texts = read_texts(bridge, tokens, None, HOOKS[:1], params)
+    assert texts.fit is None
+    pieces = position_table(tokens, texts.judged.place, load_tokenizer(tiny_model)[0])
+    found = study(texts, {HOOKS[0]: ("l0", Signs(0.8))}, pieces, params)
+    assert set(found) == {"layers", "tokens", "quantiles", "tails", "removal", "correlations"}
+    # What is computed is the same as beside the rest.
+    whole = tables["layers"].query("sae == 'l0'")
+    columns = [name for name in found["layers"] if name != "sae"]
+    pd.testing.assert_frame_equal(found["layers"][columns], whole[columns], check_exact=True)
+    more = set(whole.columns) - set(found["layers"].columns) - {"model", "hook", "layer"}
+    starts = {name.split("_")[0] for name in more}
+    assert starts == {"norm", "neighbours", "global", "mean", "scale"}
+
+
 def test_figures_show_the_tables(tables):
     named = {"tiny": tables}
     evaluation = {"model": "tiny", "hook": HOOKS[0], "l0": 8.0, "ce_loss_recovered": 0.5}
@@ -181,12 +201,13 @@ def test_figures_show_the_tables(tables):
     )
     with styled():
         errors, maps = draw_error.error_tokens(named), draw_error.error_maps(named)
-        lost = draw_removal.removals(named, "mse")
+        lost = draw_removal.removals(named)
         dense = draw_removal.high_frequency(named, evaluations)
         norms = draw_removal.norms_and_scales(named)
         for figure in (errors, maps, lost, dense, norms):
             figure.draw_without_rendering()
-    assert f"n = {len(tables['tokens']) // 2} tokens, 5 documents" in errors.axes[0].get_title()
+    costs = [np.asarray(line.get_ydata(), dtype=float) for line in errors.axes[0].lines]
+    assert any(np.array_equal(y, tables["layers"]["ce_difference"]) for y in costs)
     points: Any = maps.axes[0].collections[0].get_offsets()
     assert len(points) == 60
     stars = [
@@ -196,7 +217,7 @@ def test_figures_show_the_tables(tables):
     assert stars == [[[8.0]], [[]]]  # the other layer has no trained SAE
     lowest = tables["removal"].query("sae == 'l0' and which == 'lowest'")
     drawn = np.asarray(lost.axes[0].lines[0].get_ydata())
-    np.testing.assert_allclose(drawn, lowest["mse"])
+    np.testing.assert_allclose(drawn, lowest["ce_difference"])
     assert len(norms.axes) == 4
 
 
@@ -207,7 +228,7 @@ def test_figure_of_a_model_with_one_layer(tables):
     with styled():
         figure = draw_error.error_tokens({"tiny": one})
         figure.draw_without_rendering()
-    assert "nothing to correlate" in figure.axes[3].get_title()
+    assert "nothing to correlate" in figure.axes[2].get_title()
 
 
 def test_a_hook_that_is_not_there_is_one_line(tmp_path):
@@ -218,11 +239,13 @@ def test_a_hook_that_is_not_there_is_one_line(tmp_path):
         "n_samples": 1000, "seeds": [0],
     }  # fmt: skip
     path = tmp_path / "params.yaml"
-    values = {"sae_errors": VALUES | {"umap_hook": 2}, "sae_models": {"m": model}}
+    beyond = VALUES | {"neighbours": NEIGHBOURS | {"umap_hook": 2}}
+    values = {"sae_errors": beyond, "sae_models": {"m": model}}
     YAML(typ="safe").dump(values, path)
     with pytest.raises(InputError, match=r"umap_hook is 2; m has 2 hooks"):
         sae_errors.command("m", tmp_path, tmp_path, tmp_path, 64, tmp_path / "out", path)
-    YAML(typ="safe").dump({"sae_errors": VALUES | {"ridge": 0}, "sae_models": {"m": model}}, path)
-    with pytest.raises(InputError, match="'ridge' is 0"):
+    loose = VALUES | {"fits": FITS | {"ridge": 0}}
+    YAML(typ="safe").dump({"sae_errors": loose, "sae_models": {"m": model}}, path)
+    with pytest.raises(InputError, match=r"'fits\.ridge' is 0"):
         sae_errors.command("m", tmp_path, tmp_path, tmp_path, 64, tmp_path / "out", path)
     assert not (tmp_path / "out").exists()

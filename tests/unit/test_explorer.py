@@ -190,7 +190,7 @@ def test_tables_of_other_saes_are_not_used(root):
     from dataclasses import replace
 
     known = choices(root / "data")
-    tables = root / "data" / "tables" / "matching"
+    tables = root / "data" / "tables" / "matching" / "pairs"
     wider = replace(known[A], d_sae=64)
     assert matched(explored.PAIRS, tables, wider, known[B]) == (
         None,

@@ -14,7 +14,7 @@ from universality.matching.pairings import Pairing, Partners
 from universality.matching.study import LayerMatch, Sample
 from universality.matching.tables import POOLED, filter_table, meeting_table
 from universality.matching.tokens import Vocabulary, normalised, top_tokens
-from universality.stats import document_weights
+from universality.stats import kept_documents
 
 NONE = np.zeros(0, dtype=np.int64)
 
@@ -101,6 +101,9 @@ def test_what_filters_take_away_with_the_null_under_the_same_filters():
     }  # fmt: skip
     assert rows["n_removed"].tolist() == [0, 1, 2, 0, 0]
     assert rows["n_removed_alone"].tolist() == [0, 1, 2, 1, 1]
+    assert rows["share_left"].tolist() == [1, 0.75, 0.25, 0.25, 0.25]
+    assert rows.loc["min_r", "share_left_low"] < 0.25 < rows.loc["min_r", "share_left_high"]
+    assert rows.loc["min_r", "share_left_null"] == pytest.approx(0.5 / 4)
     assert rows.loc[ALL, "median_r"] == pytest.approx(0.825)
     assert rows.loc["shared_token", "median_r_low"] == pytest.approx(0.9)
     # Of the null pairs, 0 (0.3) is left under the first shift and none under the second.
@@ -118,7 +121,7 @@ def test_concepts_are_judged_against_as_many_features_at_random():
     good = table.loc["good"]
     assert good["median_r"] == pytest.approx(0.875)
     assert good["median_r_null"] == pytest.approx((0.2 + 0.075) / 2)
-    assert good["median_r_p"] == good["median_r_q"] == pytest.approx(1 / 3)
+    assert (good["median_r_null_low"], good["median_r_null_high"]) == pytest.approx((0.075, 0.2))
     # 1 of 6 ways of drawing two features is as good.
     assert good["median_r_random_p_higher"] == pytest.approx(1 / 6, abs=0.08)
     assert good["median_r_random_p_lower"] == pytest.approx(1)
@@ -153,8 +156,8 @@ def test_subsets_are_matched_anew_beside_as_many_random_positions():
     documents = np.repeat(np.arange(30), 20)
 
     def sample(of, *names):
-        weights = document_weights(len(np.unique(of)), 100, np.random.default_rng(1))
-        return Sample(of, np.array([len(of) // 2]), weights, min_count=3)
+        kept = kept_documents(len(np.unique(of)), 10, np.random.default_rng(1))
+        return Sample(of, np.array([len(of) // 2]), kept, min_count=3)
 
     subsets = {("tokens", "agree"): special, ("topic", "all"): np.arange(n)}
     subsets |= {("tokens", "rare"): np.arange(5)}

@@ -1,6 +1,8 @@
 """Stages forked from one process."""
 
 import multiprocessing
+import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,3 +28,46 @@ def test_every_thread_gets_its_own_processes_status() -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda status: forks.forked(context, ends_with, status), wanted))
     assert found == wanted
+
+
+SHARING = """
+import os, subprocess, sys
+import forks
+
+with forks.shared() as environment:
+    done = subprocess.run([sys.executable, "-c", sys.argv[1]], env={**os.environ, **environment},
+                          capture_output=True, text=True)
+print(done.stdout, done.stderr, sep="|")
+"""
+ASKING = """
+from pathlib import Path
+import asked, forks
+
+print(forks.run_beside("stage", asked.say, Path(".")))
+"""
+ASKED = """
+import os, sys
+
+def say():
+    print(f"{os.getcwd()} {os.environ['WORD']} {'warm' in sys.modules}")
+    return 3
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stages are forked on Linux only")
+def test_processes_share_one_server(tmp_path: Path) -> None:
+    """What is called has the caller's folder and environment, and the libraries already."""
+    workflow = Path(__file__).parents[2] / "workflow"
+    (tmp_path / "asked.py").write_text(ASKED)
+    done = subprocess.run(
+        [sys.executable, "-c", SHARING, ASKING],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{workflow}", "WORD": "word"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, complaints = done.stdout.strip().split("|")
+    assert complaints == ""
+    assert said.split() == [str(tmp_path), "word", "True", "3"]
+    assert list((tmp_path / forks.LOGS).iterdir()) == []

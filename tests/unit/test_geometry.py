@@ -1,10 +1,12 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scipy.spatial import procrustes
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import adjusted_rand_score
 from stand_ins import HOOKS, Signs
 
@@ -15,11 +17,12 @@ from universality.geometry import clusters, cycles, maps, planes
 from universality.geometry.files import MapInputs, Side, Words, read_words, spoken, word_table
 from universality.geometry.study import study
 from universality.io import write_table
-from universality.summaries.maps import map_metrics
 from universality.params.base import load_section
-from universality.params.feature_maps import Cycle, Cycles, Maps
+from universality.params.feature_maps import Cycle, Cycles, Maps, Part
+from universality.plots import maps as figures
+from universality.plots.style import styled
 from universality.similarity.distances import rsa
-from universality.stages import plot_maps
+from universality.summaries.maps import map_metrics
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Maps(
@@ -68,13 +71,31 @@ def test_words_on_a_circle_are_found_and_only_in_their_order(rng):
     assert other["circle_r2_p"] > 0.2
 
 
-def test_words_on_a_line(rng):
+def test_line_is_a_regression_of_the_plane_on_the_places(rng):
+    points = rng.normal(size=(9, 2))
+    points -= points.mean(axis=0)
+    place = np.arange(9.0)[:, None]
+    fit = LinearRegression().fit(place, points)
+    expected = 1 - np.sum((points - fit.predict(place)) ** 2) / np.sum(points**2)
+    z = (points[:, 0] + 1j * points[:, 1])[None]
+    both = np.stack([np.arange(9), np.arange(9)[::-1]])
+    np.testing.assert_allclose(cycles.line_r2(z, both), [expected] * 2, atol=1e-12)
+    # Of a circle of four words a line explains two fifths: |1 + i|^2 / 5.
+    square = np.array([[1, 1j, -1, -1j]])
+    np.testing.assert_allclose(cycles.line_r2(square, np.arange(4)[None]), [0.4])
+    assert cycles.line_r2(np.zeros((1, 9), dtype=complex), both).tolist() == [0, 0]
+
+
+def test_circle_and_line_are_told_apart(rng):
     direction = rng.normal(size=9)
     points = np.arange(12)[:, None] * direction + rng.normal(scale=0.1, size=(5, 12, 9))
     found = cycles.order_row(points, 3, 199, rng)
     assert found["line_r2"] > 0.99
     assert found["line_r2_p"] == 1 / 200
     assert found["n_orders"] == 199
+    assert found["over_line_high"] < 0
+    circle = polygon(12, 9, rng) + rng.normal(scale=0.02, size=(6, 12, 9))
+    assert cycles.order_row(circle, 3, 199, rng)["over_line_low"] > 0.3
     noise = cycles.order_row(rng.normal(size=(5, 12, 9)), 3, 199, rng)
     assert noise["line_r2_p"] > 0.05
 
@@ -116,12 +137,12 @@ def test_shapes_are_told_apart(rng):
         for name, points in (("circle", circle), ("cross", cross), ("square", square))
     }
     assert rows["circle"]["separability"] > 1
-    assert rows["circle"]["separability_p"] == 0.1
+    assert rows["circle"]["separability"] > rows["circle"]["separability_null_high"]
     # A square is two independent coordinates, in the right rotation.
     assert rows["square"]["separability"] < rows["square"]["separability_null"] + 0.05
     # Half of a mixture is on each of two lines.
     assert rows["cross"]["mixture"] == pytest.approx(0.5, abs=0.05)
-    assert rows["cross"]["mixture_p"] == 0.1
+    assert rows["cross"]["mixture"] > rows["cross"]["mixture_null_high"]
     # Points of a circle crowd at its rim: P(|cos(t) - m| < .1 sqrt(1/2 + m^2)), the largest over m.
     m = np.linspace(0, 1, 200)
     half = 0.1 * np.sqrt(0.5 + m**2)
@@ -138,27 +159,20 @@ def test_principal_scores_are_those_of_a_decomposition(rng):
     assert planes.principal_scores(np.eye(3), 5).shape == (3, 5)
 
 
-def test_spectrum(rng):
-    even = np.concatenate([np.eye(6), -np.eye(6)])
-    assert maps.participation_ratio(even) == pytest.approx(6)
-    np.testing.assert_allclose(maps.variance_shares(even), np.full(6, 1 / 6))
-    flat = even[:, :2] @ rng.normal(size=(2, 30))
-    assert maps.participation_ratio(flat) <= 2
-    assert maps.variance_shares(flat)[2:].sum() == pytest.approx(0, abs=1e-12)
+def test_rows_of_cosines(rng):
     x = rng.normal(size=(9, 4))
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     rows = maps.of_cosines(unit @ unit.T)
     np.testing.assert_allclose(rows @ rows.T, unit @ unit.T, atol=1e-9)
-    permuted = maps.permuted_columns(x, rng)
-    np.testing.assert_array_equal(np.sort(permuted, axis=0), np.sort(x, axis=0))
 
 
 def test_interval_by_leaving_groups_out(rng):
     x = rng.normal(size=400)
-    low, high = maps.left_out(lambda rows: float(x[rows].mean()), 400, 20)
+    low, high = maps.left_out(lambda rows: float(x[rows].mean()), 400, 20, (-9, 9))
     half = 1.96 / np.sqrt(400)
     assert low < x.mean() < high
     assert (high - low) / 2 == pytest.approx(half, rel=0.5)
+    assert maps.left_out(lambda rows: float(x[rows].mean()), 400, 20, (-9, 0.0001))[1] < high
 
 
 def test_components_of_the_cosine_graph(rng):
@@ -230,7 +244,7 @@ def inputs():
     circle = polygon(7, 40, rng) + rng.normal(scale=0.01, size=(4, 7, 40))
     firing = sp.csr_matrix(rng.random((28, 96)) * (groups == 1))
     sides = [
-        Side(name, layer, rows, rows, sp.csr_matrix(features), token, np.arange(96),
+        Side(name, layer, rows, sp.csr_matrix(features), token, np.arange(96),
              {"days": Words(x, firing, np.ones(7, int))})
         for name, layer, rows, x in (
             ("one", 0, decoder, circle), ("two", 1, decoder @ turn, circle @ turn)
@@ -250,7 +264,18 @@ def orders():
 
 @pytest.fixture(scope="module")
 def tables(inputs, orders):
-    return study("pair", inputs, orders, SETTINGS)
+    return study("pair", inputs, orders, SETTINGS, get_args(Part))
+
+
+def test_the_default_has_circles_and_what_is_asked_for(inputs, orders, tables):
+    plain = study("pair", inputs, orders, SETTINGS, [])
+    assert set(plain) == {"orders", "order_points"}
+    assert plain["orders"]["space"].unique().tolist() == ["activations"]
+    some = study("pair", inputs, orders, SETTINGS, ["points", "cca"])
+    assert set(some) == {"orders", "order_points", "points", "cca"}
+    assert "cluster" not in some["points"]
+    columns = ["side", "space", "feature", "x", "y", "pair"]
+    pd.testing.assert_frame_equal(some["points"][columns], tables["points"][columns])
 
 
 def test_planted_clusters_are_found_in_both_models(tables):
@@ -313,7 +338,7 @@ def test_words_in_the_text_are_counted(inputs, orders):
     assert table.query("word == 'W0'")["n_positions"].to_list() == [50, 50]
 
 
-def test_figures_and_headlines(tables, tmp_path):
+def test_figures_and_summaries(tables, tmp_path):
     for name, table in tables.items():
         write_table(tmp_path / "tables" / "pair" / f"{name}.parquet", table)
     metrics = map_metrics(tmp_path / "tables")
@@ -323,21 +348,27 @@ def test_figures_and_headlines(tables, tmp_path):
     assert metrics["pair_words_days"] == {"n_words": 7, "n_enough": 1, "n_positions": 50}
     assert metrics["pair_a_decoder_cosine_graph"]["n_clusters"] == 16
     assert metrics["pair_b_most_irreducible"]["mixture_null"] > 0
-    plot_maps.command(tables=tmp_path / "tables", out=tmp_path / "figures")
-    drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
-    assert drawn == {
-        f"{name}.png"
-        for name in (
-            "map_pair",
-            "clusters",
-            "principal",
-            "spectra",
-            "shapes",
-            "circles",
-            "words",
-            "umap_cca",
-        )
-    }
+    with styled():
+        drawn = {
+            "map": figures.linked_maps(tables["points"]),
+            "circles": figures.circles({"pair": tables}),
+            "clusters": figures.clusterings({"pair": tables}),
+            "shapes": figures.shapes({"pair": tables}),
+            "words": figures.alike({"pair": tables}),
+        }
+    assert {name: len(figure.axes) for name, figure in drawn.items()} == {
+        "map": 4, "circles": 3, "clusters": 3, "shapes": 1, "words": 2,
+    }  # fmt: skip
+    # Of the words, of both models, and of circle and line.
+    assert [len(axes.texts) for axes in drawn["circles"].axes] == [7, 7, 0]
+
+
+def test_a_profile_without_parts_has_the_metrics_of_circles_alone(inputs, orders, tmp_path):
+    for name, table in study("pair", inputs, orders, SETTINGS, []).items():
+        write_table(tmp_path / "pair" / f"{name}.parquet", table)
+    assert set(map_metrics(tmp_path)) == {
+        "pair_a_days_sentences_activations", "pair_b_days_sentences_activations",
+    }  # fmt: skip
 
 
 def test_activations_are_those_at_the_last_token_of_the_word(tiny_model, bridge):

@@ -6,7 +6,7 @@ import torch
 from universality.params.saes import SaeGrid
 from universality.saes.baselines import PrincipalComponents
 from universality.saes.grid import member_table, members, pca_table
-from universality.saes.matched import METRICS, at_l0, at_matched_l0, seed_interval
+from universality.saes.matched import METRICS, against, at_l0, at_matched_l0, seed_interval
 
 
 def _grid(**changes) -> SaeGrid:
@@ -75,13 +75,42 @@ def test_families_are_compared_only_where_all_seeds_reach():
     for seed, ends in ((0, (8, 32)), (1, (10, 32))):
         for l0 in ends:
             rows.append({"hook": "h", "family": "f", "expansion": 8, "seed": seed, "l0": float(l0)})
-            rows[-1] |= dict.fromkeys(METRICS, float(np.log(l0) + seed))
+            rows[-1] |= dict.fromkeys(METRICS, float(np.log(l0) + seed) - 9)
     found = at_matched_l0(pd.DataFrame(rows), [8, 16, 64])
     assert found["l0"].tolist() == [16]
     row = found.iloc[0]
-    assert row["explained_variance"] == pytest.approx(np.log(16) + 0.5)
-    assert row["explained_variance_low"] < np.log(16) < row["explained_variance_high"]
+    assert row["explained_variance"] == pytest.approx(np.log(16) - 8.5)
+    half = 12.706205 * 0.5  # Student's t with one degree of freedom, standard error 1/2
+    assert row["ce_difference_high"] == pytest.approx(np.log(16) - 8.5 + half)
+    assert row["explained_variance_low"] == pytest.approx(np.log(16) - 8.5 - half)
+    assert row["dead_fraction_low"] == 0  # no share is below 0
     assert row["n_seeds"] == 2
+
+
+def test_a_family_of_one_sparsity_is_compared_at_its_own_l0():
+    def row(family, seed, l0, value, sparsity=1.0):
+        where = {"hook": "h", "family": family, "expansion": 8, "sparsity": sparsity, "seed": seed}
+        return where | {"l0": l0} | dict.fromkeys(METRICS, value)
+
+    table = pd.DataFrame(
+        [
+            row("topk", 0, 8.0, 0.2, 8), row("topk", 0, 32.0, 0.6, 32),
+            row("topk", 1, 8.0, 0.1, 8), row("topk", 1, 32.0, 0.5, 32),
+            row("gated", 0, 16.0, 0.5), row("gated", 1, 16.0, 0.5),
+            row("wide", 0, 16.0, 0.5), row("wide", 1, 40.0, 0.5),
+            row("pca", 0, 8.0, 0.0, 8), row("pca", 0, 32.0, 0.2, 32),
+        ]
+    )  # fmt: skip
+    found = against(table, "topk")
+    assert found["family"].tolist() == ["gated"]  # a seed of the other is beyond the curve
+    one = found.iloc[0]
+    assert (one["l0"], one["n_seeds"]) == (16, 2)
+    assert one["ce_difference_reference"] == pytest.approx((0.4 + 0.3) / 2)
+    assert one["ce_difference_pca"] == pytest.approx(0.1)
+    assert one["ce_difference_gain"] == pytest.approx((0.1 + 0.2) / 2)
+    assert one["ce_difference_gain_high"] == pytest.approx(0.15 + 12.706205 * 0.05)
+    assert one["ce_difference_low"] == one["ce_difference_high"] == 0.5
+    assert against(table, "gone").empty
 
 
 def test_principal_components_are_the_best_plane():

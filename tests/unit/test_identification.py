@@ -2,38 +2,29 @@
 
 from pathlib import Path
 
+import measures
 import numpy as np
 import pytest
 from scipy.stats import ortho_group, t
 
 from universality.errors import InputError
 from universality.io import read_table
-from universality.summaries.layers import identification_metrics
 from universality.models import train_tokenizer
-from universality.similarity import cka, distances, every_pair, identification, linear
+from universality.similarity import every_pair, identification, linear
 from universality.stages import identify_layers
+from universality.summaries.layers import identification_metrics
 
 ONE_BY_ONE = {
-    "unbiased_linear_cka": cka.unbiased_linear_cka,
-    "rbf_cka_0.5": lambda x, y: cka.rbf_cka(x, y, 0.5),
-    "rbf_cka_2": lambda x, y: cka.rbf_cka(x, y, 2),
-    "rsa_correlation": lambda x, y: distances.rsa(*_between(x, y, "correlation")),
-    "rsa_cosine": lambda x, y: distances.rsa(*_between(x, y, "cosine")),
-    "rsa_euclidean": lambda x, y: distances.rsa(*_euclidean(x, y)),
-    "pairwise_distance_pearson": lambda x, y: distances.pairwise_distance_pearson(
-        *_euclidean(x, y)
-    ),
-    "distance_correlation": lambda x, y: distances.distance_correlation(*_euclidean(x, y)) ** 2,
-    "mutual_knn": lambda x, y: distances.mutual_knn(*_euclidean(x, y), k=7),
+    "unbiased_linear_cka": measures.linear_cka_unbiased,
+    "rbf_cka_0.5": lambda x, y: measures.rbf_cka(x, y, 0.5),
+    "rbf_cka_2": lambda x, y: measures.rbf_cka(x, y, 2),
+    "rsa_correlation": lambda x, y: measures.rsa(x, y, "correlation"),
+    "rsa_cosine": lambda x, y: measures.rsa(x, y, "cosine"),
+    "rsa_euclidean": lambda x, y: measures.rsa(x, y, "euclidean"),
+    "pairwise_distance_pearson": lambda x, y: measures.rsa(x, y, "euclidean", ranked=False),
+    "distance_correlation": lambda x, y: measures.distance_correlation(x, y) ** 2,
+    "mutual_knn": lambda x, y: measures.mutual_knn(x, y, 7),
 }
-
-
-def _between(x, y, kind: distances.Distance) -> tuple[np.ndarray, np.ndarray]:
-    return distances.dissimilarities(x, kind), distances.dissimilarities(y, kind)
-
-
-def _euclidean(x, y):
-    return _between(x, y, "euclidean")
 
 
 def test_the_list_is_whole():
@@ -143,17 +134,18 @@ def test_a_nan_between_models_is_an_error(rng):
 PARAMS = """
 small_model: {small}
 layer_identification:
-  models: {{seeds: [1, 2, 3], d_model: 16, n_layers: 2, n_heads: 2, d_mlp: 16, n_tokens: 1000,
-    batch_tokens: 256, learning_rate: 0.01}}
-  n_documents: 20
-  batch_tokens: 256
-  n_positions: {n}
-  n_compared: 50
-  svcca_share: 0.99
-  cca_ridge: 0.1
-  bandwidths: [0.4]
-  n_neighbours: 5
-  seed: 0
+  three_seeds:
+    models: {{seeds: [1, 2, 3], d_model: 16, n_layers: 2, n_heads: 2, d_mlp: 16, n_tokens: 1000,
+      batch_tokens: 256, learning_rate: 0.01}}
+    n_documents: 20
+    batch_tokens: 256
+    n_positions: {n}
+    n_compared: 50
+    svcca_share: 0.99
+    cca_ridge: 0.1
+    bandwidths: [0.4]
+    n_neighbours: 5
+    seed: 0
 """
 
 
@@ -164,11 +156,13 @@ def test_stage(small, tiny_corpus, tmp_path):
     _, texts = read_corpus(tiny_corpus, "train")
     save_tokenizer(train_tokenizer(texts, small.vocab_size), tmp_path / "tokenizer")
     write_corpus(tmp_path / "corpus", {"train": texts, "validation": texts[:9]}, {"kind": "test"})
-    path, out = tmp_path / "params.yaml", tmp_path / "out"
+    path, out = tmp_path / "params.yaml", tmp_path / "out" / "three_seeds"
 
     def run(n: int, out: Path = out) -> None:
         path.write_text(PARAMS.format(small=small.model_dump_json(), n=n))
-        identify_layers.command(tmp_path / "corpus", tmp_path / "tokenizer", out, path)
+        identify_layers.command(
+            "three_seeds", tmp_path / "corpus", tmp_path / "tokenizer", out, path
+        )
 
     for n in (150, 10**6):
         with pytest.raises(InputError, match=r"n_positions is .*expected 161"):
@@ -188,5 +182,5 @@ def test_stage(small, tiny_corpus, tmp_path):
     choices = read_table(out / "choices.parquet")
     for _, table in choices.groupby(["kind", "site", "measure", "layer_a"]):
         assert sum(table["chosen"]) == pytest.approx(1)
-    found = identification_metrics(out)["identified_resid_post_linear_cka"]
+    found = identification_metrics(tmp_path / "out")["identified_three_seeds_resid_post_linear_cka"]
     assert {"accuracy", "accuracy_low", "accuracy_null"} <= set(found)

@@ -88,9 +88,13 @@ def test_planted_features_are_found_by_every_pairing_and_not_under_the_null():
         assert row["share_above"] == pytest.approx(40 / 60)
         assert row["share_above_low"] < 40 / 60 < row["share_above_high"]
         assert row["share_above_null"] == 0
-        assert row["share_above_p"] == pytest.approx(1 / 20)
+        assert row["share_above_null_high"] == 0
     assert table.loc[(2, "hungarian_mean", "decoder"), "n_pairs"] == 60
     assert table.loc[(2, "mutual", "decoder"), "n_pairs"] < 60
+    paired = table.loc[(2, "hungarian_decoder", "decoder")]
+    assert 0.6 < paired["mean_cosine"] < 0.9  # 40 of 60 at about .96
+    assert paired["mean_cosine_low"] < paired["mean_cosine"] < paired["mean_cosine_high"]
+    assert paired["mean_cosine_low"] > paired["mean_cosine_null_high"]
     assert table.loc[(2, "hungarian_mean", "mean"), "median_cosine_null"] < 0.4
     pooled = table.loc[(POOLED, "hungarian_both", "mean")]
     assert pooled["n"] == 120

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matched import random_sparse, tables_of, write_model
+from matched import SETTINGS, random_sparse, tables_of, write_model
 
 from universality.errors import InputError
 from universality.io import write_sparse, write_table
@@ -22,9 +22,9 @@ from universality.matching.study import (
     null_of_meeting_documents,
     pair_layers,
 )
-from universality.matching.tables import POOLED, feature_table, headline_table, scatter_table
+from universality.matching.tables import POOLED, feature_table, headline_table
 from universality.summaries.matching import BRICKEN_2023, matching_metrics
-from universality.stats import document_weights, percentile_interval
+from universality.stats import jackknife_interval, kept_documents
 
 
 def reference(a, b):
@@ -235,7 +235,7 @@ def test_a_resample_without_the_feature_gives_zero():
     assert resampled_r(sums, np.array([[2.0, 0.0], [1, 1]]))[:, 0] == pytest.approx([0, 1])
 
 
-def test_bootstrap_interval_covers_the_true_correlation():
+def test_jackknife_interval_covers_the_true_correlation():
     rng = np.random.default_rng(8)
     hits, trials, n = 0, 150, 800
     documents = np.repeat(np.arange(40), 20)
@@ -244,16 +244,16 @@ def test_bootstrap_interval_covers_the_true_correlation():
         x = rng.normal(size=(n, 1)) + np.repeat(rng.normal(size=40), 20)[:, None]
         y = x + 0.5 * np.sqrt(2) * rng.normal(size=(n, 1))
         sums = document_sums(sp.csr_matrix(x), sp.csr_matrix(y), documents)
-        r = resampled_r(sums, document_weights(40, 200, rng))
-        low, high = percentile_interval(r[:, 0])
+        r = resampled_r(sums, np.vstack([np.ones(40), kept_documents(40, 10, rng)]))[:, 0]
+        low, high = jackknife_interval(r[0], r[1:], (-1, 1))
         hits += low <= truth <= high
     assert 0.86 <= hits / trials <= 0.99
 
 
 def sample_of(n, size=20):
     documents = np.repeat(np.arange(n // size), size)
-    weights = document_weights(len(np.unique(documents)), 100, np.random.default_rng(0))
-    return Sample(documents, np.array([40, 101, 77]), weights, min_count=3)
+    kept = kept_documents(len(np.unique(documents)), 10, np.random.default_rng(0))
+    return Sample(documents, np.array([40, 101, 77]), kept, min_count=3)
 
 
 def layer_match(a, b, layers=(0, 0)):
@@ -276,7 +276,7 @@ def test_rare_features_take_no_part_on_either_side():
     assert table["partner_count"].tolist() == [
         (b != 0).sum(axis=0)[i] if i >= 0 else 0 for i in match.forward.partner
     ]
-    np.testing.assert_allclose(match.bootstrap_r, 1, atol=1e-6)
+    np.testing.assert_allclose(match.left_out_r, 1, atol=1e-6)
     assert (match.alive_null_r < 0.5).all()
 
 
@@ -294,7 +294,8 @@ def test_headline_takes_the_best_layer_and_pools_the_features():
     assert rows["n_features"].to_dict() == {0: 10, 1: 14, POOLED: 24}
     assert rows["median_r"].to_numpy() == pytest.approx(1)
     assert rows["share_above"].to_numpy() == pytest.approx(1)
-    assert rows["median_r_p"].to_numpy() == pytest.approx(1 / 4)
+    assert (rows["median_r"] > rows["median_r_null_high"]).all()
+    assert (rows["median_r_null_low"] < rows["median_r_null_high"]).all()
     # The null searched the same layers: no single layer's null is above it.
     for layer in (0, 1):
         single = [
@@ -307,19 +308,6 @@ def test_headline_takes_the_best_layer_and_pools_the_features():
     own = np.concatenate([m.alive_r for m in square if m.layer_a == m.layer_b])
     assert same["median_r"] == pytest.approx(np.median(own))
     assert same["n_layers_searched"] == 1
-
-
-def test_scatter_holds_every_position_where_either_fires():
-    rng = np.random.default_rng(11)
-    a, b = random_sparse(rng, 400, 9, 0.1), random_sparse(rng, 400, 9, 0.1)
-    match = layer_match(a, b)
-    table = scatter_table(match, a, b, 4)
-    quantiles = np.sort(match.forward.r)[[7, 5, 3, 1]]  # .875, .625, .375, .125 of 9 features
-    assert table.groupby("pair")["r"].first().tolist() == quantiles.tolist()
-    for _, points in table.groupby("pair"):
-        i, j = points["feature_a"].iloc[0], points["partner"].iloc[0]
-        pair = np.column_stack([a[:, [i]].toarray(), b[:, [j]].toarray()])
-        np.testing.assert_array_equal(points[["a", "b"]], pair[pair.any(axis=1)])
 
 
 def by_hand(scores):
@@ -383,7 +371,7 @@ def test_all_pairings_of_permuted_features():
     for one in found:
         assert pairs_of(one.pairs) == expected
         np.testing.assert_allclose(one.pairs.score, 1)
-        np.testing.assert_allclose(one.bootstrap_r, 1, atol=1e-6)
+        np.testing.assert_allclose(one.left_out_r, 1, atol=1e-6)
         assert max(values.max() for values in one.null_r) < 0.5
     rolled = sp.csr_matrix(np.roll(b.toarray(), 101, axis=0))
     met = pair_layers(match_layers(a, rolled, sample), a, rolled, sample)
@@ -418,7 +406,7 @@ def test_directories_with_different_tokenizers(tmp_path):
     write_model(tmp_path / "b", np.arange(2, 11, 2), [matrix[1::2] for matrix in fine])
     tables = tables_of(tmp_path / "a", tmp_path / "b")
     assert set(tables) == {
-        "features", "backward", "layers", "headline", "pairings", "scatter", "meeting", "filters",
+        "features", "backward", "layers", "headline", "pairings", "meeting", "filters",
         "concepts", "subsets", "unfiltered", "pairs",
     }  # fmt: skip
     written = tables["pairs"]["pairing"].tolist()
@@ -433,6 +421,12 @@ def test_directories_with_different_tokenizers(tmp_path):
     assert layers.loc[(0, 1), "median_r"] < 0.7
     gaps = {name for name, table in tables.items() if table.isna().to_numpy().any()}
     assert gaps <= {"concepts", "subsets"}  # of concepts that are not there
+    concepts = SETTINGS.concepts.model_copy(update={"subsets": None})
+    less = {"concepts": concepts, "transport_epsilon": None, "variants": False}
+    fewer = tables_of(tmp_path / "a", tmp_path / "b", SETTINGS.model_copy(update=less))
+    assert set(tables) - set(fewer) == {"subsets", "unfiltered"}
+    assert "transport" not in set(fewer["pairings"]["pairing"])
+    pd.testing.assert_frame_equal(fewer["headline"], tables["headline"], check_exact=True)
     again = tables_of(tmp_path / "a", tmp_path / "b")
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, again[name], check_exact=True)
@@ -441,12 +435,12 @@ def test_directories_with_different_tokenizers(tmp_path):
     assert paired["median_r"].to_numpy() == pytest.approx(1)  # each layer met its own copy
     assert set(paired["n_pairs"]) == {13}
     assert paired.loc["hungarian", "median_r_null"] < 0.5
-    assert set(paired["median_r_p"]) == {1 / 4}
+    assert not [name for name in paired if name.endswith("_p")]
     metrics = matching_metrics(tmp_path / "tables")
     assert metrics["pair_pairing_mutual"]["n_pairs"] == 13
     assert BRICKEN_2023["bricken_2023_features"] == {"published_median_r": 0.72}
     assert metrics["pair_best_of_2_layers"]["median_r"] == pytest.approx(1)
-    assert metrics["pair_same_layer"]["median_r_p"] == pytest.approx(1 / 4)
+    assert metrics["pair_same_layer"]["median_r_null_high"] < 0.5
     assert metrics["pair_layer_1_best_of_2_layers"]["layer_b"] == 1
 
 

@@ -85,8 +85,6 @@ def test_few_neighbours_kept_is_as_much_as_far_moved():
     own = {name: np.array([0.5, 0.4, 0.6]) for name in ("moved_umap", "kept_umap")}
     random = [dict.fromkeys(own, value) for value in (0.6, 0.7, 0.8)]
     row = judged(own, random)
-    assert row["moved_umap_p"] == 1
-    assert row["kept_umap_p"] == 1 / 4
     assert (row["kept_umap_null_low"], row["kept_umap_null_high"]) == (0.6, 0.8)
     assert row["kept_umap_low"] == pytest.approx(0.405)
     nothing = judged({"common": np.full(3, np.nan)}, [{"common": 0.1}])

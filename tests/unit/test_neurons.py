@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 from sklearn.linear_model import orthogonal_mp
 
@@ -10,7 +9,6 @@ from universality.saes.study.neurons import (
     matched_directions,
     neuron_classes,
     neurons_needed,
-    rotation_kurtosis,
     unit,
 )
 from universality.saes.weights import mlp_output
@@ -77,52 +75,6 @@ def test_neurons_that_cannot_span_the_direction_leave_it_dense():
     needed, _, cosine = neurons_needed(np.array([[0.6, 0, 0.8]]), neurons, 0.9, 5)
     assert needed.tolist() == [6]
     assert cosine[0] == pytest.approx(0.6)
-
-
-def _kurtosis(x, n_documents=40, **changes):
-    settings = {"n_rotations": 9, "n_axes": 64} | changes
-    document = np.random.default_rng(3).integers(n_documents, size=len(x))
-    return rotation_kurtosis(x, document, rng=np.random.default_rng(4), **settings)
-
-
-def test_kurtosis_of_a_privileged_basis(rng):
-    x = rng.laplace(size=(4000, 24)) + 5
-    found = _kurtosis(x)
-    assert found["kurtosis"] == pytest.approx(np.median(scipy.stats.kurtosis(x)), rel=1e-4)
-    assert found["kurtosis_low"] < found["kurtosis"] < found["kurtosis_high"]
-    assert found["kurtosis_low"] > 5 * found["kurtosis_null_high"]
-    assert found["kurtosis_p"] == pytest.approx(0.1)
-    # of a sum with weights q: 3 sum(q^4), on the sphere 3 d 3 / (d (d + 2))
-    assert found["kurtosis_null"] == pytest.approx(9 / 26, abs=0.05)
-
-
-def test_kurtosis_in_no_particular_basis(rng):
-    """Elliptical data is heavy-tailed along every axis: only the null tells."""
-    x = rng.normal(size=(6000, 24)) * rng.choice([0.5, 2], size=(6000, 1))
-    found = _kurtosis(x, n_axes=8)
-    assert found["kurtosis"] == pytest.approx(found["kurtosis_null"], abs=0.25)
-    assert found["kurtosis_null"] > 1.5
-    assert found["kurtosis_p"] > 0.1
-
-
-def test_the_interval_of_heavy_tails_covers(rng):
-    """A percentile bootstrap of kurtosis lies below it: a third of each resample is missing."""
-    found = [_kurtosis(rng.laplace(size=(2000, 16)), n_rotations=2, n_axes=4) for _ in range(20)]
-    expected = np.mean([one["kurtosis"] for one in found])
-    covered = [one["kurtosis_low"] < expected < one["kurtosis_high"] for one in found]
-    assert np.mean(covered) >= 0.8
-    widths = [one["kurtosis_high"] - one["kurtosis_low"] for one in found]
-    assert max(widths) < expected  # and not by being too wide to say anything
-
-
-def test_documents_make_the_interval(rng):
-    """With all rows of a document alike there is less to go by than with independent rows."""
-    x = rng.laplace(size=(50, 4)).repeat(20, axis=0)
-    settings = {"n_rotations": 2, "n_axes": 4}
-    alike = rotation_kurtosis(x, np.arange(50).repeat(20), rng=rng, **settings)
-    apart = rotation_kurtosis(x, np.arange(1000), rng=rng, **settings)
-    width = [one["kurtosis_high"] - one["kurtosis_low"] for one in (alike, apart)]
-    assert width[0] > 2 * width[1]
 
 
 def test_mlp_output_is_what_the_neurons_write(tiny_model, plain_bridge):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universality.nulls import documents_meeting, permutation_p, shift_offsets, with_q
+from universality.nulls import documents_meeting, judged, permutation_p, shift_offsets, with_q
 
 
 def test_p_by_hand():
@@ -17,6 +17,17 @@ def test_p_of_a_true_null_is_uniform():
     p = [permutation_p(rng.normal(), rng.normal(size=19)) for _ in range(2000)]
     for level in (0.05, 0.25, 0.5):
         assert np.mean(np.array(p) <= level) == pytest.approx(level, abs=0.03)
+
+
+def test_a_number_stands_beside_its_interval_and_the_range_of_its_null():
+    values, left_out = np.array([0.2, 0.6]), np.array([[0.2, 0.4], [0.2, 0.8]])
+    null = [np.array([0.0, 0.2]), np.array([0.3]), np.array([0.1, 0.1, 0.4])]
+    row = judged("mean_r", lambda x: x.mean(axis=-1), values, left_out, null)
+    half = 12.7062047 * 0.1  # t(1) of the two means .3 and .5
+    ends = {"low": max(-1, 0.4 - half), "high": 1, "null": 0.2, "null_low": 0.1, "null_high": 0.3}
+    assert row == pytest.approx({"mean_r": 0.4} | {f"mean_r_{end}": x for end, x in ends.items()})
+    bare = judged("mean_r", lambda x: x.mean(axis=-1), values, left_out[:0], null)
+    assert set(row) - set(bare) == {"mean_r_low", "mean_r_high"}
 
 
 def test_a_shift_leads_every_position_out_of_its_document():

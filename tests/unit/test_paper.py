@@ -1,24 +1,30 @@
+"""The paper: numbers by their address, its tables, its prose, and whether it is of the last run."""
+
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import typst
-from prose import typed_numbers
+from prose import comparing_sentences, crowded_sentences, typed_numbers
 from ruamel.yaml import YAML
 
+import committed
 from universality.errors import InputError
-from universality.io import write_json
 from universality.paper import build
-from universality.paper.claims import Claim, claims_table, read_claims
-from universality.paper.numbers import NOT_HERE, Number, beside, null_of, parse, read_metrics, shown
+from universality.paper.claims import Claim, read_claims
+from universality.paper.findings import PLACE, Finding, addresses, holds, read_findings
+from universality.paper.numbers import NOT_HERE, STUDIES, Number, beside, null_of, parse, shown
 from universality.paper.table import Table, as_json, as_markdown, as_tex
+from universality.summaries.files import write_summaries
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+import readme  # noqa: E402  # pyright: ignore[reportMissingImports]
+
 METRICS = {
-    study: {} for study in ("models", "saes", "matching", "similarity", "steering", "hierarchy")
-} | {
     "matching": {
         "a_1.5_b": {
             "r": 0.4816, "r_low": 0.4, "r_high": 0.5, "r_null": 0.0171, "r_p": 0.05, "n": 3212,
@@ -26,12 +32,7 @@ METRICS = {
         },
         "whole": {"n": 6424},
     },
-    "hierarchy": {
-        "claim": {
-            "value": 0.5, "low": 0.4, "high": 0.6, "nested": 0.2,
-            "random_low": -1, "random_high": 1,
-        }
-    },
+    "hierarchy": {"claim": {"value": 0.5, "low": 0.4, "high": 0.6, "nested": 0.2}},
 }  # fmt: skip
 
 
@@ -97,130 +98,29 @@ def test_a_table_for_latex_and_markdown():
     assert "| left &#124; right | −0.004 | 0.02 |" in as_markdown(TABLE, METRICS)
 
 
-def claim(rule, ours="matching:a_1.5_b.r", baseline="null") -> str:
-    fields = {"study": "matching", "source": "x", "claim": "x", "published": "x", "differs": "x"}
-    full = Claim.model_validate(fields | {"ours": ours, "baseline": baseline, "rule": rule})
-    return full.verdict(METRICS)
+# ---- what is written by hand ----
+
+SECTIONS = sorted((ROOT / "paper" / "sections").glob("*.typ"))
 
 
-@pytest.mark.parametrize(
-    ("rule", "verdict"),
-    [
-        ({"reaches": 0.5}, "holds"),  # (.4816 - .0171) / .5 is .93
-        ({"reaches": 0.72}, "holds, weaker"),  # .65
-        ({"reaches": [0.72, 0.2]}, "holds"),  # .89 of the way between them
-        ("above_null", "holds"),
-        ("below_null", "does not hold"),
-        ("exists", "holds"),
-        ({"between": [0.4, 0.5]}, "holds"),
-        ({"between": [0.1, 0.3]}, "does not hold"),
-        ({"below": 0.51}, "holds"),
-        ({"below": 0.49}, "does not hold"),  # its interval ends at .5
-        ({"cheaper": ["matching:a_1.5_b.r_null", "matching:a_1.5_b.r_low"]}, "holds"),
-        ({"cheaper": ["matching:a_1.5_b.r_high", "matching:a_1.5_b.r_low"]}, "does not hold"),
-        (None, "cannot be tested here"),
-    ],
-)
-def test_the_verdict_follows_from_the_rule(rule, verdict):
-    assert claim(rule) == verdict
+def section(path: Path) -> str:
+    return path.stem
 
 
-def test_a_verdict_needs_the_interval_beyond_the_null_and_a_small_p():
-    assert claim("above_null", baseline="low") == "does not hold"  # the interval begins there
-    assert claim({"reaches": 0.1}, baseline="high") == "does not hold"
-    entry = METRICS["matching"]["a_1.5_b"]
-    weak = METRICS | {"matching": {"a_1.5_b": entry | {"r_p": 0.1}}}
-    fields = {"study": "matching", "source": "x", "claim": "x", "published": "x", "differs": "x",
-              "ours": "matching:a_1.5_b.r", "baseline": "null", "rule": "above_null"}  # fmt: skip
-    assert Claim.model_validate(fields).verdict(weak) == "does not hold"
-    assert claim("above_null", ours="matching:nowhere.r") == "cannot be tested here"
-    assert claim("within_random", "hierarchy:claim.value", "nested") == "holds"
-    assert claim("above_null", ours="hierarchy:claim.value", baseline="nested") == "holds"
-
-
-def test_a_range_stands_for_an_interval_and_counts_of_a_null():
-    entry = {"r": 0.04, "r_min": 0.0, "r_max": 0.2, "r_null": 0.02, "s": 3.0, "s_null": 1.0}
-    fields = {"study": "matching", "source": "x", "claim": "x", "published": "x", "differs": "x",
-              "baseline": "null", "rule": "above_null"}  # fmt: skip
-
-    def verdict(metric, **more):
-        claim = Claim.model_validate(fields | {"ours": f"matching:one.{metric}"})
-        return claim.verdict(METRICS | {"matching": {"one": entry | more}})
-
-    assert verdict("r") == "does not hold"
-    assert verdict("r", r_min=0.03) == "holds"
-    assert verdict("s") == "holds"
-    assert verdict("s", s_null_high=3.5) == "does not hold"
-
-
-def test_every_claim_of_the_project_says_which_number_is_compared_with_what():
-    claims = read_claims(ROOT / "paper" / "claims.yaml")
-    metrics = read_metrics(ROOT / "metrics")
-    for name, one in claims.items():
-        assert (one.rule is None) == (one.ours is None), name
-        ours = one.number()
-        if ours:
-            assert ours.text(metrics) != NOT_HERE, name
-            null = one.null()
-            assert null is None or null.text(metrics) != NOT_HERE, name
-            assert one.verdict(metrics) != "cannot be tested here", name
-    assert {one.study for one in claims.values()} == {
-        "saes", "matching", "similarity", "steering", "hierarchy"
-    }  # fmt: skip
-    assert len(claims_table(claims, metrics).texts(metrics)) == len(claims)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"rule": "often"}, "one.rule"),
-        ({"study": "phrenology"}, "one.study"),
-        ({"publishd": "1"}, "one.publishd"),
-        ({"rule": {"between": [1]}}, "one.rule"),
-    ],
-)
-def test_a_claim_that_is_wrong_is_named(tmp_path, change, said):
-    fields = {"study": "saes", "source": "x", "claim": "x", "published": "x", "differs": "x"}
-    path = tmp_path / "claims.yaml"
-    with path.open("w") as file:
-        YAML().dump({"one": fields | change}, file)
-    with pytest.raises(InputError, match=re.escape(said)):
-        read_claims(path)
-
-
-# ---- prose ----
-
-
-def sections() -> list[Path]:
-    return sorted((ROOT / "paper" / "sections").glob("*.typ"))
-
-
-@pytest.mark.parametrize("path", sections(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SECTIONS, ids=section)
 def test_no_number_in_the_prose_is_typed_by_hand(path):
     assert typed_numbers(path.read_text()) == []
 
 
-@pytest.mark.parametrize(
-    ("source", "typed"),
-    [
-        ("It is .48 here.", 1),
-        ("two models, `stories15m`, @lan2024, <sec:a1> // 0.3", 0),
-        ('#n("matching:a_1.b", d: 2) and #pct("saes:x.y")', 0),
-        ("$ r = 1/2 sum_(i=1)^N x_i $", 0),
-        ("$ r = 0.48 $", 1),
-        ('#holds(true)[They share 43% of them.]', 1),
-        ('#holds(more("a:b.c", "a:b.d"))[They share #pct("a:b.c").]', 0),
-        ('#text("0.48")', 1),
-        ("#(0.48)", 1),
-        ("#0.48", 1),
-        ('#of("matching", "a.*", "r_p", p => p <= 0.05) of them', 0),
-        ("#let result = 0.48\n", 1),
-        ('#let pair = "matching:a_vs_b_4"\n', 0),
-        ("_Layer 3_ is", 1),
-    ],
-)  # fmt: skip
-def test_what_counts_as_typed_by_hand(source, typed):
-    assert len(typed_numbers(source)) == typed
+@pytest.mark.parametrize("path", SECTIONS, ids=section)
+def test_what_compares_numbers_is_a_finding(path):
+    """`#finding` prints it, with the rules that make it true."""
+    assert comparing_sentences(path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", SECTIONS, ids=section)
+def test_no_sentence_has_more_than_four_numbers(path):
+    assert crowded_sentences(path.read_text()) == []
 
 
 NAMES = re.compile(
@@ -233,60 +133,51 @@ def test_no_number_of_ours_is_typed_into_captions_and_claims():
     for path in (ROOT / "paper" / "captions").glob("*.yaml"):
         for name, caption in yaml.load(path).items():
             assert not re.search(r"\d", NAMES.sub("", caption)), name
-    for name, one in read_claims(ROOT / "paper" / "claims.yaml").items():
+    for name, one in CLAIMS.items():
         text = re.sub(r"layer \d|multiplier \d( for the feature, \d)?", "", one.differs + one.claim)
         assert not re.search(r"\d", NAMES.sub("", text)), name
 
 
-# ---- the paper as a whole ----
+CLAIMS: dict[str, Claim] = read_claims(ROOT / "paper" / "claims")
+FINDINGS: dict[str, Finding] = read_findings(ROOT / "paper" / "findings")
+MOST_NUMBERS = 4
 
 
-def names(file: str) -> str:
-    """Return a pattern for the names that a file of data/ gives."""
-    return "|".join(sorted(YAML(typ="safe").load(ROOT / "data" / file), key=len, reverse=True))
+def test_there_are_findings_and_claims_of_every_study():
+    studies = set(STUDIES) - {"models"}
+    assert {one.study for one in FINDINGS.values()} >= studies
+    assert {one.study for one in CLAIMS.values()} == studies
 
 
-KINDS = [
-    (r"stories15m|smollm2|seed_[ab]|random_[ab]|sae_seed", "M"),
-    (r"M_vs_M|M_into_(M|itself)", "PAIR"),
-    (r"\d+(\.\d+)?", "#"),
-    (r"times_-#", "times_#"),
-    (rf"(?<=_)({names('contrasts.yaml')})(?=_)", "CONTRAST"),
-    (r"(?<=(concept|.tokens|..topic)_)\w+", "CONCEPT"),
-    (r"^(architectures|widths)_\w+?_#_x#", r"\1"),
-    (r"_weights_\w+", "_weights"),
-    (r"_polytope_\w+", "_polytope"),
-    (r"(?<=lm)_[ab](?=_at_)", ""),
-    (r"_[ab]_encoder_spectrum", "_encoder_spectrum"),
-    (r"^(M_(alone|in_context)_layer_#)_\w+", r"\1"),
-    (r"^(M_(nouns|verbs))_(lda|mean)(_euclidean|_unshrunk)?_\w+", r"\1"),
-]
-"""What differs within a kind of entry, and what stands for it."""
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_finding_has_few_numbers_and_none_by_hand(name):
+    text = " ".join(FINDINGS[name].text.split())
+    for sentence in re.split(r"(?<=[.!?]) +(?=[A-Z`])", text):
+        assert len(PLACE.findall(sentence)) <= MOST_NUMBERS, sentence
+    assert typed_numbers(PLACE.sub("", text)) == []
+    # The README and the report print it, too, and know no more of typst than this.
+    assert not re.search(r"[#$*<>\\]", PLACE.sub("", text))
 
 
-def family(entry: str) -> str:
-    """Return the kind of an entry: its id without models, layers, seeds and other values."""
-    for pattern, name in KINDS:
-        entry = re.sub(pattern, name, entry)
-    return entry
+# ---- the paper of the last run ----
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """Return a copy of what the paper reads, its tables made from the committed metrics."""
+    """Return a copy of what the paper reads, its tables made from the committed summaries."""
     root = tmp_path_factory.mktemp("paper")
-    for name in ("paper", "metrics", "figures"):
+    for name in ("paper", "figures"):
         shutil.copytree(ROOT / name, root / name)
     for name in ("params.yaml", "requirements.lock"):
         shutil.copy(ROOT / name, root / name)
+    committed.copy("data/tables/summaries", root)
     build.write_tables(root, root / "paper" / "tables")
     return root
 
 
-def test_the_committed_tables_and_pdf_come_from_the_committed_metrics(project):
-    for path in sorted((project / "paper" / "tables").iterdir()):
-        assert path.read_bytes() == (ROOT / "paper" / "tables" / path.name).read_bytes(), path.name
-    assert build.compile_paper(project) == (ROOT / "paper" / "universality.pdf").read_bytes()
+@pytest.fixture(scope="module")
+def numbers(project) -> build.AllMetrics:
+    return build.read_numbers(project)
 
 
 @pytest.fixture(scope="module")
@@ -294,43 +185,91 @@ def marks(project) -> dict[str, list[str]]:
     return build.marks(project)
 
 
+def test_the_committed_tables_and_pdf_come_from_the_committed_summaries(project):
+    there = {path.name for path in (ROOT / "paper" / "tables").iterdir()}
+    for path in sorted((project / "paper" / "tables").iterdir()):
+        assert path.read_bytes() == (ROOT / "paper" / "tables" / path.name).read_bytes(), path.name
+        there.discard(path.name)
+    assert there == set()
+    assert build.compile_paper(project) == (ROOT / "paper" / "universality.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_the_rules_of_a_finding_hold(numbers, name):
+    assert holds(FINDINGS[name], numbers) is True
+
+
+def test_every_finding_is_told(marks):
+    assert set(FINDINGS) - set(marks.get("finding-used", [])) == set()
+
+
+def test_every_claim_has_its_numbers(numbers):
+    for name, one in CLAIMS.items():
+        assert (one.rule is None) == (one.ours is None), name
+        ours, null = one.number(), one.null()
+        if ours:
+            assert ours.text(numbers) != NOT_HERE, name
+            assert null is None or null.text(numbers) != NOT_HERE, name
+            assert one.verdict(numbers) != "cannot be tested here", name
+
+
 def test_every_figure_is_shown_and_nothing_is_missing(project, marks):
-    assert sorted(marks["figure-used"] + marks["figure-rest"]) == build.drawn_figures(
-        project / "figures"
-    )
-    assert "missing" not in marks
-    assert "refuted" not in marks
+    shown = sorted(marks["figure-used"] + marks.get("figure-rest", []))
+    assert shown == build.drawn_figures(project / "figures")
+    assert marks.get("missing", []) == []
+    assert marks.get("refuted", []) == []
 
 
-def test_every_kind_of_metric_is_used(project, marks):
-    used = {family(parse(address)[1]) for address in marks["used"]}
-    metrics = read_metrics(project / "metrics")
-    kinds = {family(entry) for entries in metrics.values() for entry in entries}
-    assert kinds - used == set()
+@pytest.mark.parametrize("study", STUDIES)
+def test_few_numbers_of_a_study_are_tracked_and_they_are_those_of_its_summary(numbers, study):
+    tracked = json.loads((ROOT / "metrics" / f"{study}.json").read_text())
+    assert sum(map(len, tracked.values())) <= 150
+    for name, values in tracked.items():
+        for metric, number in values.items():
+            assert numbers[study][name][metric] == number, (name, metric)
 
 
-def test_another_run_marks_what_it_lacks_and_what_is_not_so(project, tmp_path):
-    root = tmp_path / "other"
+def test_there_are_few_figures_and_as_png_only_those_of_the_readme():
+    figures = [path.relative_to(ROOT).as_posix() for path in (ROOT / "figures").glob("*/*")]
+    assert len([path for path in figures if path.endswith(".svg")]) <= 40
+    shown = re.findall(r"\]\((figures/[\w/]+\.png)\)", (ROOT / "README.md").read_text())
+    assert sorted(path for path in figures if not path.endswith(".svg")) == sorted(set(shown))
+
+
+def test_the_readme_says_what_the_findings_say():
+    """`python workflow/readme.py` writes them there."""
+    text = (ROOT / "README.md").read_text()
+    assert readme.with_block(text, readme.block(ROOT)) == text
+
+
+def copy_without_figures(project: Path, root: Path) -> Path:
     shutil.copytree(project, root, ignore=shutil.ignore_patterns("figures"))
-    shutil.copytree(project / "figures" / "matching", root / "figures" / "matching")
-    path = root / "metrics" / "matching.json"
-    metrics = json.loads(path.read_text())
-    del metrics["seed_a_vs_seed_b_pairing_mutual"]
-    metrics["seed_a_vs_random_a_best_of_4_layers"]["median_r"] = 0.9
-    write_json(path, metrics)
-    for figure in (root / "figures" / "matching").glob("best_r.*"):
-        figure.unlink()
+    (root / "figures").mkdir()
+    return root
+
+
+def test_another_run_marks_what_it_lacks_and_what_is_not_so(project, numbers, marks, tmp_path):
+    """A number of a finding is gone, another finding is refuted, and a figure is not drawn."""
+    told = [name for name in marks["finding-used"] if FINDINGS[name].study == "matching"]
+    rests_on = {name: set(map(parse, addresses(FINDINGS[name], numbers))) for name in told}
+    gone, refuted = next((a, b) for a in told for b in told if rests_on[a].isdisjoint(rests_on[b]))
+    root = copy_without_figures(project, tmp_path / "other")
+    changed = {study: {name: dict(x) for name, x in numbers[study].items()} for study in STUDIES}
+    for study, name, metric in rests_on[gone]:
+        del changed[study][name][metric]
+    for study, name, metric in rests_on[refuted]:
+        changed[study][name][metric] = 0.0
+    write_summaries(root / "data" / "tables" / "summaries", changed)
     build.write_tables(root, root / "paper" / "tables")
     marked = build.marks(root)
-    assert "matching:seed_a_vs_seed_b_pairing_mutual.median_r" in marked["missing"]
-    assert "figures/matching/best_r" in marked["missing"]
-    assert len(marked["refuted"]) == 1
+    assert f"finding {gone}" in marked["missing"]
+    assert f"finding {refuted}" in marked["refuted"]
+    figure = marks["figure-used"][0]
+    assert f"figures/{figure}" in marked["missing"]
 
 
 def test_a_mistake_in_the_source_is_one_line(project, tmp_path):
-    root = tmp_path / "wrong"
-    shutil.copytree(project, root, ignore=shutil.ignore_patterns("figures"))
-    (root / "figures").mkdir()
+    root = copy_without_figures(project, tmp_path / "wrong")
     section = root / "paper" / "sections" / "limits.typ"
     section.write_text(section.read_text() + '\n#nonsense("x")\n')
     with pytest.raises(InputError, match="unknown variable: nonsense") as error:

@@ -75,7 +75,7 @@ def smaller(profile: dict[str, Any]) -> dict[str, Any]:
     profile["hub_saes"]["gemma_2b"]["n_documents"] = 10
     profile["hub_saes"]["llama_3_8b"]["n_documents"] = 8
     profile["sae_hooks"] |= {"n_bootstrap": 100}
-    profile["matching"] |= {"min_count": 2, "n_null": 2, "n_bootstrap": 100, "n_scatter": 1}
+    profile["matching"] |= {"min_count": 2, "n_null": 2, "n_groups": 4}
     profile["matching"]["concepts"] |= {"n_random": 19, "min_positions": 20}
     return profile
 

@@ -9,6 +9,7 @@ from universality import provenance
 from universality.errors import InputError
 from universality.provenance import Run
 from universality.stages.card import command
+from universality.summaries.files import write_summaries
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,14 +44,16 @@ stages:
     outs:
     - path: data/models/b
       md5: m3.dir
-  metrics:
-    cmd: universality metrics
+  summaries:
+    cmd: universality summaries
     deps:
     - path: data/models
       md5: m4.dir
     - path: data/words.yaml
       md5: w1
     outs:
+    - path: data/tables/summaries
+      md5: m6.dir
     - path: metrics
       md5: m5.dir
 """
@@ -64,6 +67,8 @@ def root(tmp_path):
     (tmp_path / "dvc.yaml").write_text("artifacts:\n  model-a:\n    path: data/models/a\n")
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "x.json").write_text('{"a_one": {"r": 0.5, "n": 3}}')
+    summary = {"a_one": {"r": 0.5, "n": 3, "q": 7.0}, "a_1.5_b": {"s": 0.25}}
+    write_summaries(tmp_path / "data" / "tables" / "summaries", {"x": summary})
     return tmp_path
 
 
@@ -82,8 +87,14 @@ def printed(root, identifier):
         ("model-a", "train@a", "artifact model-a, data/models/a"),
         ("data/models/a/", "train@a", "data/models/a"),
         ("data/models/a/config.json", "train@a", "data/models/a/config.json"),
-        ("metrics/x.json:a_one.r", "metrics", "metrics/x.json:a_one.r = 0.5"),
-        ("metrics/x.json:a_one", "metrics", 'metrics/x.json:a_one = {"r": 0.5, "n": 3}'),
+        ("metrics/x.json:a_one.r", "summaries", "metrics/x.json:a_one.r = 0.5"),
+        ("metrics/x.json:a_one", "summaries", 'metrics/x.json:a_one = {"r": 0.5, "n": 3}'),
+        ("metrics/x.json:a_1.5_b.s", "summaries", "metrics/x.json:a_1.5_b.s = 0.25"),
+        (
+            "data/tables/summaries/x.parquet:a_one.q",
+            "summaries",
+            "data/tables/summaries/x.parquet:a_one.q = 7.0",
+        ),
     ],
 )
 def test_what_an_identifier_names(root, identifier, stage, what):
@@ -133,8 +144,10 @@ def test_notes_are_kept_and_machines_dropped_with_their_last_stage(root):
     ("identifier", "says"),
     [
         ("train@c", "close to it: train@b, train@a"),
-        ("metrics/x.json:a_one.q", "close to it: a_one.r"),
+        ("metrics/x.json:a_one.z", "close to it: a_one"),
         ("metrics/y.json:a", "no such file"),
+        ("data/tables/summaries/x.parquet:a_one.z", "close to it: a_one"),
+        ("data/tables/matching/a.parquet:a_one.r", "numbers have names in metrics/ and"),
         ("src/universality/cli.py", "no stage, output, artifact or number"),
     ],
 )
@@ -144,11 +157,37 @@ def test_unknown_names_are_one_line(root, identifier, says):
     assert "\n" not in str(error.value)
 
 
+def test_a_number_that_only_the_summaries_have_needs_them(root):
+    (root / "data" / "tables" / "summaries" / "x.parquet").unlink()
+    with pytest.raises(InputError, match=r"x\.parquet may have it: `make pull`"):
+        card(root, "metrics/x.json:a_one.q")
+
+
 def test_a_broken_lock_is_one_line(root):
     for text in ("", "<<<<<<< HEAD\nstages:\n", LOCK + "{"):
         (root / "dvc.lock").write_text(text)
         with pytest.raises(InputError, match="not a lock file of DVC"):
             card(root, "train@a")
+
+
+ODD = [
+    1, -2, 1.5, 1e-5, 1e300, -0.0, float("inf"), True, False, None, "yes", "no", "on", "1e-05",
+    "1.0", "010", "0x1f", "0o17", "null", "~", "", "2020-01-01", "=", "<<", "1" * 32, "1e5", "+1",
+    "a: b", "- x", "# c", "1_000", "1:30", ".5", "ünï", "a\nb", " lead", {}, [],
+    {"a": {"b": [{"c": 1}]}},
+]  # fmt: skip
+
+
+def test_dvc_lock_is_parsed_as_dvc_parses_it():
+    from dvc.utils.serialize import dumps_yaml, parse_yaml
+
+    text = dumps_yaml({"stages": {"a": ODD}})
+    assert provenance.parse_quickly(text) == parse_yaml(text, "") == {"stages": {"a": ODD}}
+    committed = (ROOT / "dvc.lock").read_text()  # of which a part will do, as DVC takes seconds
+    part = "".join(committed.splitlines(keepends=True)[:2000])
+    assert provenance.parse_quickly(part) == parse_yaml(part, "")
+    for wrong in ("a: [", "a: 1\na: 2\n", "<<<<<<< HEAD\na: 1\n", "\0"):
+        assert provenance.parse_quickly(wrong) is None
 
 
 def test_the_command(root, capsys):

@@ -98,24 +98,3 @@ def test_the_longest_way_in_seconds_starts_first():
     assert schedule.ways("abcde", NEEDS, SECONDS.__getitem__) == {
         "a": 7, "b": 6, "c": 3, "d": 1, "e": 4,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("cores", [1, 2, 3, 9])
-def test_simulation_is_the_run(cores):
-    """The same starts, beside the same nodes, as real threads that sleep so long."""
-    order = ["e", "a", "c", "b", "d"]
-    times = schedule.simulate(order, NEEDS, SECONDS.__getitem__, lambda _: (1, 1), cores, 99)
-    end = max(end for _, end in times.values())
-    assert end == (13 if cores == 1 else 7)
-    for node, (start, done) in times.items():
-        assert done - start == SECONDS[node]
-        assert all(times[other][1] <= start for other in NEEDS[node])
-        assert sum(s <= start < e for s, e in times.values()) <= cores
-    started = []
-
-    def work(node):
-        started.append(node)
-        time.sleep(SECONDS[node] / 20)
-
-    schedule.run(order, NEEDS, work, cores=cores, memory=99, seconds=SECONDS.__getitem__)
-    assert [times[node][0] for node in started] == sorted(times[node][0] for node in started)

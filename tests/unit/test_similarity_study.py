@@ -1,14 +1,18 @@
 """The study of spaces: measures with nulls, on representations whose relation is known."""
 
+from typing import get_args
+
+import measures
 import numpy as np
 import pandas as pd
 import pytest
 
 from universality.matching.pairings import Pairing
-from universality.params.similarity import Audit, Similarity
-from universality.similarity import cka, distances, linear
+from universality.params.similarity import Audit, Measure, Similarity
+from universality.similarity import distances, linear
 from universality.similarity.audit import random_table
 from universality.similarity.concepts import (
+    any_samples,
     concept_relations,
     concept_samples,
     inside_concepts,
@@ -18,6 +22,7 @@ from universality.similarity.decoders import Decoders, compare_pairs, projected,
 from universality.similarity.linear import linear_measures
 from universality.similarity.null import (
     KERNELS,
+    Compared,
     Reduced,
     blocks,
     compare_kernels,
@@ -27,11 +32,14 @@ from universality.similarity.null import (
     products,
     reduced,
     related,
+    straight,
 )
 from universality.similarity.spaces import draw_blocks
-from universality.similarity.study import compare_layers
+from universality.similarity.study import _highest_of_null, compare_layers
 
 SETTINGS = Similarity(
+    layer_measures=list(get_args(Measure)),
+    decoder_measures=["svcca", "svcca_k1_as_published", "linear_cka_unbiased", "rsa"],
     n_documents=40,
     per_document=4,
     distances_per_document=2,
@@ -80,20 +88,26 @@ def test_kernel_measures_are_those_of_the_pure_functions(rng):
     found = compare_kernels(kernels(x, 3), kernels(y, 3), np.array([np.arange(40), order]))
     for place, rows in enumerate((np.arange(40), order)):
         other = y[rows]
-        near = [distances.dissimilarities(side, "euclidean") for side in (x, other)]
-        apart = [distances.dissimilarities(side, "correlation") for side in (x, other)]
         expected = {
-            "rsa": distances.rsa(apart[0], apart[1]),
-            "rsa_pearson": distances.rsa(apart[0], apart[1], ranked=False),
-            "distance_correlation": distances.distance_correlation(*near),
-            "pairwise_distance_pearson": distances.pairwise_distance_pearson(*near),
-            "rbf_cka": cka.rbf_cka(x, other),
-            "linear_cka_unbiased": cka.unbiased_linear_cka(x, other),
-            "mutual_knn": distances.mutual_knn(*near, k=3),
+            "rsa": measures.rsa(x, other),
+            "rsa_pearson": measures.rsa(x, other, ranked=False),
+            "distance_correlation": measures.distance_correlation(x, other),
+            "pairwise_distance_pearson": measures.rsa(x, other, "euclidean", ranked=False),
+            "rbf_cka": measures.rbf_cka(x, other),
+            "linear_cka_unbiased": measures.linear_cka_unbiased(x, other),
+            "mutual_knn": measures.mutual_knn(x, other, 3),
         }
         assert expected.keys() == set(KERNELS)
         for name, value in expected.items():
-            assert found[name][place] == pytest.approx(value, abs=1e-10), name
+            assert found[name][place] == pytest.approx(value, abs=1e-8), name
+
+
+@pytest.mark.parametrize("names", [["mutual_knn", "rsa"], ["linear_cka_unbiased"], ["rbf_cka"]])
+def test_some_measures_are_those_of_all(rng, names):
+    x, y = rng.standard_normal((20, 5)), rng.standard_normal((20, 7))
+    every = straight(kernels(x, 3), kernels(y, 3))
+    some = straight(kernels(x, 3, names), kernels(y, 3, names))
+    assert some == pytest.approx({name: every[name] for name in names})
 
 
 def test_what_is_undefined_is_no_evidence(rng):
@@ -103,7 +117,7 @@ def test_what_is_undefined_is_no_evidence(rng):
     sides = [related(side, samples, 3, 1) for side in (x, y)]
     found = compare_related(sides[0], sides[1], samples)["linear_cka_unbiased"]
     assert np.isnan(found.value)
-    assert found.p == 1
+    assert found.row()["p"] == 1
 
 
 def test_products_are_those_of_each_order(rng):
@@ -142,18 +156,20 @@ def test_reduction_keeps_the_first_principal_components(rng):
 
 
 def test_p_is_small_for_a_copy_and_uniform_for_nothing(rng):
-    measures = linear_measures(0.1, 0.99)
+    every = linear_measures(0.1, 0.99)
     x = rng.standard_normal((80, 4))
     samples = blocks(20, 4, 99, rng)
     same = compare_linear({0: Reduced(x, 1.0)}, Reduced(x @ rng.standard_normal((4, 4)), 1.0),
-                          samples, 5, measures)[0]  # fmt: skip
+                          samples, 5, every)[0]  # fmt: skip
     assert same["cca"].value == pytest.approx(1)
-    assert same["cca"].p == 0.01
-    assert same["cca"].low <= same["cca"].value <= same["cca"].high + 1e-9
+    assert same["cca"].row()["p"] == 0.01
+    assert same["cca"].low <= same["cca"].value <= same["cca"].high
     p = []
     for _ in range(60):
         other = Reduced(rng.standard_normal((80, 4)), 1.0)
-        p.append(compare_linear({0: Reduced(x, 1.0)}, other, samples, 5, measures)[0]["cca_r2"].p)
+        p.append(
+            compare_linear({0: Reduced(x, 1.0)}, other, samples, 5, every)[0]["cca_r2"].row()["p"]
+        )
     assert 0.35 < np.mean(p) < 0.65
     assert np.mean(np.array(p) <= 0.1) < 0.25
 
@@ -173,7 +189,7 @@ def test_documents_alike_in_themselves_do_not_make_two_models_alike(rng):
         found = compare_linear(
             {0: Reduced(a, 1.0)}, Reduced(b, 1.0), samples, 3, linear_measures(0.1, 0.99)
         )
-        p.append(found[0]["cca"].p)
+        p.append(found[0]["cca"].row()["p"])
     assert np.mean(np.array(p) <= 0.05) < 0.2
 
 
@@ -208,9 +224,41 @@ def test_the_planted_layer_is_found_by_every_measure(rng):
 
 
 def test_nothing_shared_nothing_found(rng):
-    table = compare_layers(*layers(rng, shared=False)[:2], layers(rng)[2], 4, SETTINGS, rng)
-    q = table.query("measure == 'linear_cka_unbiased'")["q"].to_numpy()
-    assert np.min(q) > 0.05
+    few = SETTINGS.model_copy(update={"layer_measures": ["linear_cka_unbiased", "mutual_knn"]})
+    table = compare_layers(*layers(rng, shared=False)[:2], layers(rng)[2], 4, few, rng)
+    assert table["measure"].unique().tolist() == ["linear_cka_unbiased", "mutual_knn"]
+    part = table.query("measure == 'linear_cka_unbiased'")
+    assert part["q"].min() > 0.05
+    # The highest of six pairs of layers is what the highest of six is without a relation.
+    assert part["value"].max() < part["null_high"].iloc[0]
+
+
+def test_the_null_of_the_highest_searches_too():
+    draws = np.arange(1, 101) / 100
+    found = {
+        (0, 0): {"rsa": Compared(0.5, 0.4, 0.6, draws)},
+        (0, 1): {"rsa": Compared(0.2, 0.1, 0.3, draws[::-1])},
+    }
+    # The higher of i and 101 - i, over i: 51 to 100, each twice.
+    highest = np.quantile(np.repeat(np.arange(51, 101), 2) / 100, 0.95)
+    assert _highest_of_null(found) == {"rsa": pytest.approx(highest)}
+
+
+def test_the_interval_of_one_component_holds_its_directions_and_stays_in_range(rng):
+    x, y = rng.standard_normal((200, 6)), rng.standard_normal((200, 6))
+    x[:, 0] *= 3
+    y[:, 0] = 3 * x[:, 0] + 3 * y[:, 0]
+    measure = {"svcca_k1_as_published": linear.svcca_k1_as_published}
+    samples = blocks(200, 1, 19, rng)
+    found = compare_linear({0: Reduced(x, 1.0)}, Reduced(y, 1.0), samples, 10, measure)[0]
+    one = found["svcca_k1_as_published"]
+    # About Fisher's interval of a correlation of 200 pairs.
+    ends = np.tanh(np.arctanh(one.value) + np.array([-1, 1]) * 1.96 / np.sqrt(197))
+    assert one.value == pytest.approx(np.sqrt(0.9), abs=0.05)
+    assert [one.low, one.high] == pytest.approx(list(ends), abs=0.03)
+    weak = compare_linear({0: Reduced(x, 1.0)}, Reduced(rng.standard_normal((200, 6)), 1.0),
+                          samples, 10, measure)[0]["svcca_k1_as_published"]  # fmt: skip
+    assert 0 <= weak.low <= weak.value <= weak.high <= 1
 
 
 def test_few_samples_are_said(rng):
@@ -232,7 +280,7 @@ def decoders_of(rng, n=150):
     a = latent @ rng.standard_normal((4, 8)) + 0.2 * rng.standard_normal((n, 8))
     b = latent @ rng.standard_normal((4, 9)) + 0.2 * rng.standard_normal((n, 9))
     every = np.arange(n)
-    return Decoders(projected(a, every, 6), projected(b, every, 6), every, every)
+    return Decoders(projected(a, every, 6), projected(b, every, 6))
 
 
 def test_decoder_rows_of_true_partners_beat_every_null(rng):
@@ -240,22 +288,25 @@ def test_decoder_rows_of_true_partners_beat_every_null(rng):
     true = Pairing(np.arange(100), np.arange(100), np.ones(100))
     wrong = Pairing(np.arange(100), rng.permutation(100), np.ones(100))
     good, bad = (
-        pd.DataFrame(compare_pairs(decoders, pairs, SETTINGS, rng, 19)).set_index("measure")
+        pd.DataFrame(compare_pairs(decoders, pairs, SETTINGS, rng)).set_index("measure")
         for pairs in (true, wrong)
     )
     for measure in ("svcca", "linear_cka_unbiased", "rsa"):
         assert good.loc[measure, "p"] == 0.01
-        assert good.loc[measure, "random_p"] == 0.05
-        assert good.loc[measure, "value"] > good.loc[measure, "random"] + 0.2
+        assert good.loc[measure, "value"] > good.loc[measure, "null"] + 0.2
+        assert good.loc[measure, "low"] <= good.loc[measure, "value"] <= good.loc[measure, "high"]
     assert bad.loc["linear_cka_unbiased", "p"] > 0.02
-    assert good["n"].tolist() == [100, 100, 100, 100, 60, 60, 60]
+    assert good["n"].to_dict() == {
+        "svcca": 100, "svcca_k1_as_published": 100, "rsa": 60, "linear_cka_unbiased": 60,
+    }  # fmt: skip
+    assert "random" not in good
 
 
 def test_a_concept_is_judged_by_random_partners(rng):
     decoders = decoders_of(rng)
     among = Pairing(np.arange(150), np.arange(150), np.ones(150))
     some = among.subset(np.arange(30))
-    rows = pd.DataFrame(compare_pairs(decoders, some, SETTINGS, rng, 19, among))
+    rows = pd.DataFrame(compare_pairs(decoders, some, SETTINGS, rng, among))
     # As good as any other 30 partners: no more and no less.
     assert np.mean(rows["random_p"].to_numpy() > 0.05) >= 0.5
     few = compare_pairs(decoders, among.subset(np.arange(5)), SETTINGS, rng)
@@ -297,7 +348,19 @@ def test_a_concept_shared_more_than_the_rest_is_found(rng):
     assert row["value"] > 0.8
     assert row["p"] == 0.01
     assert row["random_p"] == 0.05
-    assert table.query("concept == 'rare'")[["measure", "n"]].to_numpy().tolist() == [["", 1]]
+    rare = table.query("concept == 'rare'").iloc[0]
+    assert rare["n"] == 1
+    assert np.isnan(rare["value"])
+
+
+def test_positions_of_any_documents_are_one_of_each(rng):
+    documents = np.repeat([2, 5, 6, 9], [3, 1, 4, 2])
+    seen = set()
+    for _ in range(200):
+        rows = any_samples(documents, 3, rng)
+        assert len(set(documents[rows])) == 3
+        seen |= set(rows.tolist())
+    assert seen == set(range(10))
 
 
 def test_relations_between_concepts(rng):
@@ -325,7 +388,7 @@ def test_rsa_of_orders_is_rsa(rng):
 
 
 def test_svcca_of_random_rows_falls_with_n_and_k1_follows_theory(rng):
-    audit = Audit(a="a", b="b", a_seed=0, b_seed=0, layer_a=1, layer_b=1, n_documents=4,
+    audit = Audit(a="a", b="b", a_seed=0, b_seed=0, layers=[(1, 1)], n_documents=4,
                   random_n=[20, 100, 2000], random_d=(30, 40), n_random=40)  # fmt: skip
     table = random_table(audit, 0.99, rng)
     assert table["svcca"].iloc[0] > 0.9

@@ -4,6 +4,7 @@ import pytest
 from universality.stats import (
     document_weights,
     jackknife_interval,
+    kept_documents,
     percentile_interval,
     ratio_interval,
 )
@@ -26,6 +27,23 @@ def test_jackknife_of_a_mean_is_the_t_interval():
     # 4 -+ t(3) s / sqrt(4) with s^2 = 38 / 3
     half = 3.1824463 * np.sqrt(38 / 3 / 4)
     assert jackknife_interval(4.0, without) == pytest.approx((4 - half, 4 + half))
+
+
+def test_the_interval_keeps_to_the_range_of_the_measure_and_holds_its_value():
+    left_out = np.array([0.80, 0.99, 0.90, 0.99])
+    low, high = jackknife_interval(0.95, left_out, (0, 1))
+    assert (high, low) == (1, jackknife_interval(0.95, left_out)[0])
+    assert jackknife_interval(0.0, np.zeros(5), (0, 1)) == (0, 0)
+    # A value that rounding put just outside of the range is still in its interval.
+    assert jackknife_interval(1 + 1e-12, np.ones(5), (-1, 1))[1] >= 1 + 1e-12
+
+
+def test_every_document_is_left_out_once():
+    kept = kept_documents(11, 4, np.random.default_rng(0))
+    assert kept.shape == (4, 11)
+    assert (kept.sum(axis=0) == 3).all()
+    assert sorted((1 - kept).sum(axis=1)) == [2, 3, 3, 3]
+    assert kept_documents(3, 20, np.random.default_rng(0)).sum(axis=1).tolist() == [2, 2, 2]
 
 
 def test_ratio_of_proportional_documents_is_certain():

@@ -49,6 +49,7 @@ steering_models:
     multipliers: [-2, 2]
     n_prompts: 3
     n_random: 2
+    dose: 0.01
     writing: {n_new: 2, n_prompts: 2, multipliers: [2], n_random: 1}
 steering_downstream:
   tiny:
@@ -179,7 +180,7 @@ def _run(project: SimpleNamespace, out: Path) -> None:
 
 def test_tables_are_the_same_bytes_every_time(project):
     tables = sorted((project.root / "tables").rglob("*.parquet"))
-    assert len(tables) == 5 + 3 + 3 + 4
+    assert len(tables) == 6 + 3 + 3 + 4
     for path in tables:
         again = project.root / "again" / path.relative_to(project.root / "tables")
         assert path.read_bytes() == again.read_bytes(), path.name
@@ -204,7 +205,7 @@ def test_changed_features_have_contexts_of_the_corpus(project):
     assert contexts["value"].to_numpy().min() > 0
 
 
-def test_headlines_and_figures_come_from_the_tables(project):
+def test_summaries_and_figures_come_from_the_tables(project):
     tables = project.root / "tables"
     metrics = (
         effect_metrics(tables / "effects")
@@ -213,21 +214,19 @@ def test_headlines_and_figures_come_from_the_tables(project):
         | transfer_metrics(tables / "transfer")
     )
     effect = metrics["effect_tiny_one_mean_layer_1_times_2"]
-    assert {"effect", "effect_low", "effect_null", "effect_p", "perplexity_greedy"} <= set(effect)
+    assert {"dose", "effect_low", "effect_null", "effect_null_high", "perplexity_greedy"} <= set(
+        effect
+    )
     assert "relative_change_null" in metrics["downstream_tiny_one_layer_0_at_mlp_out_1"]
     moved = metrics["map_tiny_one_layer_0_at_mlp_out_1"]
     assert moved["moved_features"] > 0
-    assert {"kept_umap_low", "kept_umap_null", "kept_umap_unmoved", "common_p"} <= set(moved)
+    assert {"kept_umap_low", "kept_umap_null_high", "kept_umap_unmoved"} <= set(moved)
+    assert {"depth_tiny_layer_0", "depth_tiny_layer_1"} <= set(metrics)
     assert metrics["matched_itself_one_layer_0"]["spearman_own"] > 0.9
     out = project.root / "figures"
-    plot_steering.command(
-        tables / "effects", tables / "downstream", tables / "maps", tables / "transfer", out,
-        project.root / "params.yaml",
-    )  # fmt: skip
-    assert {path.name for path in out.glob("*.png")} == {
-        "doses_tiny.png", "prices_tiny.png", "downstream_tiny.png", "maps_tiny.png",
-        "transfer.png",
-        "matched_changes.png",
+    plot_steering.command(tables, out, project.root / "params.yaml")
+    assert {path.name for path in out.iterdir()} == {
+        "doses_tiny.svg", "prices_tiny.svg", "downstream_tiny.svg", "maps_tiny.svg", "transfer.svg",
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The study of steering: contrasts, effects, downstream features, transfer, and `steer` itself."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,13 @@ from universality.corpora import load_tokenizer
 from universality.errors import InputError
 from universality.params.base import load_section
 from universality.params.complete import load_params
-from universality.params.steering import Contrast, Contrasts, SteeredModel, Steering
+from universality.params.steering import (
+    Contrast,
+    Contrasts,
+    MatchedChanges,
+    SteeredModel,
+    Steering,
+)
 from universality.saes.pages.dashboard import Positions
 from universality.similarity.stitching import AffineMap
 from universality.steering.contexts import context_table
@@ -34,21 +41,25 @@ from universality.steering.effects import Writing
 from universality.steering.intervene import Addition
 from universality.steering.matched_changes import COLUMNS, Steered, matched_table
 from universality.steering.study import (
-    beyond,
+    depth_table,
     run_trials,
     steering_vectors,
     summary,
     trial_table,
+    with_dose,
 )
 from universality.steering.transfer import Map, Reading, fit_maps, together, transferred
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+import run  # noqa: E402  # pyright: ignore[reportMissingImports]
+
 HOOK = "blocks.0.hook_resid_post"
 SHARED = Steering(method="mean", where="after_prompt", batch_rows=64, n_bootstrap=100, seed=0)
 SECTION = SteeredModel.model_validate(
     {
         "contrasts": ["one"], "layers": [0, 1], "site": "hook_resid_post", "n_prompts": 3,
-        "multipliers": [-2, 1, 2], "n_random": 5,
+        "multipliers": [-2, 1, 2], "n_random": 5, "dose": 0.1,
         "writing": {"n_new": 3, "n_prompts": 2, "multipliers": [2], "n_random": 2},
     }
 )  # fmt: skip
@@ -61,11 +72,13 @@ ONE = Contrast(
 # Contrasts.
 
 
-def test_the_contrasts_of_the_repository_are_valid_and_profiles_name_them():
+def test_the_contrasts_of_the_repository_are_valid_and_profiles_name_them(tmp_path):
     contrasts = load_section(ROOT / "data" / "contrasts.yaml", Contrasts).root
     assert {"love_hate", "happy_sad", "she_he", "cat_dog", "parent_child"} <= set(contrasts)
     for path in (ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")):
-        params = load_params(path)
+        whole = tmp_path / path.name
+        whole.write_text(run.parameters(path))
+        params = load_params(whole)
         groups = [
             params.steering_models, params.steering_downstream, params.steered_maps,
             params.steered_pairs,
@@ -172,24 +185,56 @@ def test_summary_is_the_mean_over_prompts_beside_random_vectors(trials):
     assert row["effect_low"] <= row["effect"] <= row["effect_high"]
     draws = null.groupby("draw")["score_change"].mean()
     assert row["effect_null"] == pytest.approx(draws.mean())
-    # Negative multipliers point the other way: at least as far down.
-    assert row["effect_p"] == pytest.approx((1 + (draws <= row["effect"]).sum()) / 6)
+    assert row["effect_null_low"] == pytest.approx(draws.min())
+    assert row["effect_null_high"] == pytest.approx(draws.max())
     assert np.isnan(row["perplexity_greedy"])
     row = table.loc[("one", "mean", 0, 2.0)]
     ce = done.query("kind == 'mean' and layer == 0 and multiplier == 2 and written")["ce_sampled"]
     assert row["perplexity_sampled"] == pytest.approx(np.exp(ce.mean()))
 
 
+def _doses(effects, kind="mean", draw=0):
+    """Rows of one prompt in layer 0: contrast -> {multiplier: effect}."""
+    return [
+        {"contrast": name, "kind": kind, "draw": draw, "layer": 0, "multiplier": multiplier,
+         "prompt": 0, "score_change": effect}
+        for name, found in effects.items()
+        for multiplier, effect in found.items()
+    ]  # fmt: skip
+
+
+def test_doses_of_vectors_of_other_lengths_compare():
+    """Planted: `a` is a tenth of the activations, `b` a fifth; effects are read between doses."""
+    about = pd.DataFrame({"contrast": ["a", "b"], "layer": 0, "share": [0.1, 0.2]})
+    rows = _doses({"a": {-1: -9.0, 1: 1.0, 4: 4.0}, "b": {-1: -9.0, 1: 6.0, 4: 8.0}})
+    for draw, size in enumerate((-0.2, 0.4)):
+        nulls = {name: {1: size, 4: 4 * size} for name in "ab"}
+        rows += _doses(nulls, "random", draw)
+    table = pd.DataFrame(rows)
+    (row,) = depth_table(table, about, 0.1, "mean").to_dict("records")
+    # A dose of 0.1 is a's multiplier 1 and half of b's.
+    assert (row["effect_least"], row["effect_most"]) == (1, 3)
+    assert row["effect"] == 2
+    assert row["effect_null_low"] == pytest.approx(-0.15)
+    assert row["effect_null_high"] == pytest.approx(0.3)
+    # The interval of a mean of two: 12.7 standard errors on either side.
+    assert row["effect_high"] - row["effect"] == pytest.approx(12.706, abs=0.001)
+    (row,) = depth_table(table, about, 0.3, "mean").to_dict("records")
+    assert row["effect"] == pytest.approx((3 + (6 + 2 / 6)) / 2)
+    assert depth_table(table, about, 0.5, "mean").empty  # more than a's largest
+    dosed = with_dose(pd.DataFrame(
+        {"contrast": ["a", "b"], "kind": "mean", "layer": 0, "multiplier": [-1, 4], "effect": 0.0}
+    ), about)  # fmt: skip
+    np.testing.assert_allclose(dosed["dose"], [-0.1, 0.8])
+
+
 # Downstream.
 
 
-def _change(before, after, length=1.0, difference=None):
+def _change(before, after, length=1.0):
     before, after = (np.array(side, dtype=np.float32)[:, None] for side in (before, after))
     n = len(before)
-    return Change(
-        before, after, np.full(n, length), np.full(n, 4.0),
-        before[0, 0] if difference is None else np.array(difference), 0.5,
-    )  # fmt: skip
+    return Change(before, after, np.full(n, length), np.full(n, 4.0), length / 2)
 
 
 def test_features_that_appear_vanish_grow_and_shrink_are_counted():
@@ -199,18 +244,15 @@ def test_features_that_appear_vanish_grow_and_shrink_are_counted():
         "appear": [1, 1], "vanish": [1, 1], "grow": [1, 0], "shrink": [1, 0], "either": [4, 2],
     }  # fmt: skip
     still = _change([[1, 1, 0, 0, 0]] * 2, [[1, 1, 0, 0, 0]] * 2, 0.5)
-    rng = np.random.default_rng(0)
-    row = spread_row(one, [still, still], np.array([0, 0, 0, 0, 1.0]), 2, 200, rng)
+    far = _change([[1, 1, 0, 0, 0]] * 2, [[1, 0, 1, 0, 0]] * 2, 1.5)
+    row = spread_row(one, [still, far], 200, np.random.default_rng(0))
     assert row["relative_change"] == 0.25
-    assert row["relative_change_null"] == 0.125
+    assert (row["relative_change_null_low"], row["relative_change_null_high"]) == (0.125, 0.375)
+    assert row["relative_change_null"] == 0.25
     assert row["changed"] == pytest.approx(4 / 6)
-    assert row["changed_null"] == 0
-    assert row["changed_p"] == pytest.approx(1 / 3)
+    assert (row["changed_null_low"], row["changed_null_high"]) == (0, pytest.approx(2 / 3))
     assert row["appear"] == 1
-    assert row["top_change"] == pytest.approx((3 + 1) / 2)
-    # Changed most: 0, 1; the difference fires on 2, 3 (of equal features the first is higher).
-    assert row["difference_overlap"] == 0
-    assert row["zero_overlap"] == 0
+    assert (row["error"], row["error_null"], row["n_random"]) == (0.5, 0.5, 2)
     table = changed_features(one, [still], 4).set_index("feature")
     assert table["how"].to_dict() == {0: "appears", 1: "vanishes", 2: "grows", 3: "shrinks"}
     assert table["change"].to_list() == [3, -1, 0.5, -0.5]
@@ -235,7 +277,6 @@ def test_a_zero_vector_changes_no_feature_and_a_planted_one_its_own(bridge):
     one = change(text, HOOK, before[HOOK], after[HOOK])
     assert changed_features(one, [one], 1)["feature"].item() == 6
     np.testing.assert_allclose(one.length, 4 * 100, rtol=1e-5)
-    assert one.difference.argmax() == 6
     assert one.error == pytest.approx(0, abs=1e-9)
 
 
@@ -319,16 +360,16 @@ def test_matched_features_of_a_model_and_itself_change_together(bridge):
     partners = pd.DataFrame(
         {"layer_a": 1, "layer_b": 1, "feature_a": np.arange(32), "feature_b": np.arange(32)}
     )
-    section = SimpleNamespace(
-        hook=lambda layer: f"blocks.{layer}.hook_resid_post",
-        together=SimpleNamespace(multiplier=2.0, n_random=2, n_permutations=19),
+    section = SimpleNamespace(hook=lambda layer: f"blocks.{layer}.hook_resid_post")
+    how = MatchedChanges(
+        multiplier=2.0, n_documents=2, n_tokens=6, n_prompt=3, n_random=2, n_permutations=19
     )
     kinds = {
         "own": vector[None], "mapped": -vector[None],
         "random": np.random.default_rng(1).standard_normal((3, 16)),
     }  # fmt: skip
     table = matched_table(
-        (model, model), {("one", 0): vector}, {("one", 0): kinds}, maps, partners,
+        (model, model), {("one", 0): vector}, {("one", 0): kinds}, maps, partners, how,
         section, SHARED,  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
     assert table.columns.to_list() == COLUMNS
@@ -336,12 +377,3 @@ def test_matched_features_of_a_model_and_itself_change_together(bridge):
     found: Any = table.groupby("steered_b")["spearman"].mean()
     assert found["own"] == pytest.approx(1)
     assert found["mapped"] < 0
-
-
-def test_a_push_down_is_held_against_random_pushes_down():
-    """Where every random vector lowers the score by about 5, lowering it by 5 is nothing."""
-    draws = np.linspace(-6, -4, 19)
-    assert beyond(-5.0, draws, -2) == pytest.approx(0.55)
-    assert beyond(-7.0, draws, -2) == pytest.approx(0.05)
-    assert beyond(-7.0, draws, 2) == pytest.approx(1)
-    assert beyond(1.0, draws, 2) == pytest.approx(0.05)

@@ -67,7 +67,7 @@ def smaller(profile: dict[str, Any], sha256: dict[str, str]) -> dict[str, Any]:
     profile["sae_training"] |= {"batch_size": BATCH, "checkpoint_every": 15, "log_every": 10}
     profile["sae_evaluation"] |= {"n_documents": 8, "batch_tokens": 512, "n_bootstrap": 100}
     profile["features"] |= {"n_documents": 10, "batch_tokens": 512}
-    profile["matching"] |= {"min_count": 2, "n_null": 2, "n_bootstrap": 100, "n_scatter": 1}
+    profile["matching"] |= {"min_count": 2, "n_null": 2, "n_groups": 4}
     for name, value in sha256.items():
         profile["hub_models"][name]["pytorch_model_sha256"] = value
     return profile
@@ -219,7 +219,7 @@ def test_neurons_are_matched_layer_by_layer_as_far_as_both_go(run):
 def test_partners_are_looked_at_again_by_text_weights_and_as_cards(run):
     name = "ts_1l_vs_ts_2l"
     text = pd.read_parquet(run[0] / "tables" / "match_text" / f"{name}.parquet")
-    assert set(text["text"]) == {"same_kind"}
+    assert set(text["text"]) == {"training_text"}
     agreement = pd.read_parquet(run[0] / "tables" / "match_agreement" / name / "summary.parquet")
     assert (agreement["n_features"].to_numpy() > 0).all()
     assert (run[0] / "cards" / name / "index.html").stat().st_size > 1000

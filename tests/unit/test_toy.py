@@ -300,9 +300,9 @@ def test_agreement_by_hand():
 
 
 def test_summary_is_students_interval_and_leaves_out_what_is_undefined():
-    table = pd.DataFrame({"key": "a", "seed": [0, 1, 2], "x": [1.0, 2, 3], "y": [1, np.nan, 1]})
+    table = pd.DataFrame({"key": "a", "seed": [0, 1, 2], "l0": [11.0, 12, 13], "y": [1, np.nan, 1]})
     (row,) = summarise(table, ["key"]).to_dict("records")
-    assert (row["key"], row["measure"], row["n_seeds"], row["mean"]) == ("a", "x", 3, 2)
+    assert (row["key"], row["measure"], row["n_seeds"], row["mean"]) == ("a", "l0", 3, 12)
     assert row["high"] - row["mean"] == pytest.approx(4.302653 / 3**0.5)  # t of 2 degrees
     assert row["mean"] - row["low"] == pytest.approx(4.302653 / 3**0.5)
 
@@ -381,24 +381,31 @@ def test_stage_gives_the_same_bytes_twice_and_needs_no_second_thread(parameters,
         assert one == two
 
 
+def test_intervals_are_cut_at_what_a_measure_can_be():
+    table = pd.DataFrame({"key": "a", "seed": [0, 1], "recovered": [0.9, 1.0], "mmcs": [-1, 0]})
+    shares, cosines = summarise(table, ["key"]).to_dict("records")
+    half = 12.706205 * 0.05  # t of one degree of freedom
+    assert shares["low"] == pytest.approx(0.95 - half)
+    assert shares["high"] == 1
+    assert (cosines["low"], cosines["high"]) == (-1, 1)
+
+
 def test_figures_show_every_family_and_the_nulls(tables):
     summary, pairs = tables["summary"], tables["agreement"]
     with styled():
-        figures = [
-            draw.against_l0(summary, draw.RECOVERY, "a"),
-            draw.against_l0(summary, draw.FAILURES, "b"),
-            draw.against_width(summary, draw.FAILURES, "c"),
-        ]
-        bars, points = draw.pair_outcomes(summary), draw.agreements(pairs)
-    for figure, families in zip(figures, (2, 2, 1), strict=True):
-        labels = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert len([label for label in labels if label.startswith("null")]) == 3
-        assert len(labels) == 3 + families
-        assert len(figure.axes) == 2 * 3
-    truth = summary.query("kind == 'trained' and condition == 'composed' and width == 1")
-    share = truth.query("family == 'topk' and measure == 'pairs_sum_only'")["mean"].item()
-    patches: Any = bars.axes[1].patches
-    widths = [patch.get_width() for patch in patches]
-    assert any(width == pytest.approx(share) for width in widths)
-    assert sum(widths) == pytest.approx(4)  # null, two standard, one topk
-    assert [axes.get_title() for axes in points.axes] == ["independent", "composed"]
+        figure, points = draw.recovery(summary), draw.agreements(pairs)
+        figure.draw_without_rendering()
+        points.draw_without_rendering()
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(labels) == {
+        "samples as dictionary", "random directions", "untrained SAEs", "L1", "TopK",
+    }  # fmt: skip
+    assert len(figure.axes) == 2 * 3
+    for axes in (figure.axes[0], points.axes[0]):
+        assert axes.get_title() == "independent"
+    rows = pairs.query("condition == 'composed' and family == 'topk'")
+    shares = [rows[column].mean() for column in ("shared", "true_if_shared", "true")]
+    lines: Any = [line.get_xydata() for line in points.axes[1].lines]
+    drawn = {(round(float(x), 2), round(float(y), 6)) for line in lines for x, y in line}
+    for x, y in zip((0.78, 1.0, 1.22), shares, strict=True):  # the second family stands at 1
+        assert np.isnan(y) or (x, round(float(y), 6)) in drawn

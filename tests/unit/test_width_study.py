@@ -13,7 +13,7 @@ from universality.params.anatomy import Widths
 from universality.params.base import load_section
 from universality.params.saes import SaeGrid, SaeTraining
 from universality.plots import widths as draw
-from universality.plots.style import NULL_COLOR, save, styled
+from universality.plots.style import styled
 from universality.saes.grid import member_table, members
 from universality.saes.study.width_study import over_seeds, pairs, split_table, sweeps
 from universality.saes.training.architectures import new_sae
@@ -79,13 +79,13 @@ def test_sweeps_of_a_grid_differ_in_width_alone():
 def grid(tmp_path):
     """Params, untrained SAEs and activations of a grid on the tiny model."""
 
-    def write(expansions):
+    def write(expansions, **settings):
         hook = "blocks.0.hook_mlp_out"
         family = {"architecture": "topk", "sparsity": [3], "expansion": expansions}
         example = load_section(ROOT / "params.yaml", SaeGrid, "sae_grids", "widths").model_dump()
         changes = {"model": "tiny", "hooks": [hook], "seeds": [0, 1], "families": {"topk": family}}
         section = example | changes
-        params = {"sae_widths": SETTINGS, "sae_grids": {"widths": section}}
+        params = {"sae_widths": SETTINGS | settings, "sae_grids": {"widths": section}}
         YAML().dump(params, tmp_path / "params.yaml")
         training = load_section(ROOT / "params.yaml", SaeTraining, "sae_training")
         for member in members(SaeGrid.model_validate(section)):
@@ -139,30 +139,35 @@ def test_a_grid_of_one_width_is_one_line(grid, tmp_path, tiny_model, tiny_corpus
     assert not (tmp_path / "none").exists()
 
 
-def _evaluation(table):
-    numbers = {"dead_fraction": 0.0, "n_positions": 90}
-    for name in ("explained_variance", "ce_loss_recovered"):
-        numbers |= {name: 0.8, f"{name}_low": 0.7, f"{name}_high": 0.9}
-    return table.assign(**numbers)
+def test_no_seeds_stitched_is_no_stitching(grid, tmp_path, tiny_model, tiny_corpus):
+    grid([2, 4], stitched_seeds=0)
+    found = _run(tmp_path, tiny_model, tiny_corpus, "plain")
+    assert sorted(path.stem for path in found.iterdir()) == ["insertion", "seeds", "splitting"]
 
 
 def test_figures_show_every_pair_and_its_null(grid, tmp_path, tiny_model, tiny_corpus):
-    evaluation = _evaluation(member_table(grid([2, 4])))
+    numbers = {"dead_fraction": 0.0, "explained_variance": 0.8}
+    evaluation = member_table(grid([2, 4])).assign(**numbers)
     folder = _run(tmp_path, tiny_model, tiny_corpus, "tables")
     tables = {path.stem: read_table(path) for path in folder.iterdir()}
+    splitting = tables["splitting"]
     with styled():
-        figure = draw.sweep(evaluation, tables["splitting"], tables["insertion"])
-        labels = [text.get_text() for text in figure.axes[3].get_xticklabels()]
-        assert labels == ["×4\nin\n×2", "×2\nseed", "×4\nseed"]
-        points = [line for line in figure.axes[3].lines if line.get_color() == NULL_COLOR]
-        drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in points])
-        np.testing.assert_allclose(np.sort(drawn), np.sort(tables["splitting"]["found_null"]))
+        figure = draw.sweep(evaluation, splitting, tables["insertion"])
+        figure.draw_without_rendering()
+        found = {line.get_label(): line for line in figure.axes[2].lines}
+        for kind, label in (
+            ("seed", "another SAE seed, same width"), ("width", "the next narrower SAE"),
+        ):  # fmt: skip
+            means = splitting[splitting["kind"] == kind].groupby("wide")["found"].mean()
+            points: Any = found[label].get_xydata()
+            np.testing.assert_allclose(points, means.reset_index().to_numpy(dtype=float))
+        null: Any = found["random directions"].get_ydata()
+        means = splitting.query("kind == 'seed'").groupby("wide")["found_null"].mean()
+        np.testing.assert_allclose(null, means)
         figure = draw.stitching(tables["stitching"])
         assert len(figure.axes) == 2
         swaps = tables["stitching"].query("path == 'swap'")
         np.testing.assert_allclose(
             np.asarray(figure.axes[0].lines[0].get_ydata(), dtype=float), swaps["mse"]
         )
-        assert "null: swap random groups" in [t.get_text() for t in figure.legends[0].texts]
-        save(figure, tmp_path / "figures", "stitching")
-    assert (tmp_path / "figures" / "stitching.png").stat().st_size > 10_000
+        assert "swap random groups" in [t.get_text() for t in figure.legends[0].texts]

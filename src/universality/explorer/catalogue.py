@@ -125,7 +125,7 @@ def matched(
     b: Choice,
     n_firing: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
 ) -> tuple[Matched | None, str]:
-    """Return the partners of `a` and `b` from the folder `tables` of the matching study.
+    """Return the partners of `a` and `b` from `tables`, which has one folder a pair.
 
     If there are none, the text says why. The roles of A and B may be exchanged. `n_firing` are the
     positions on which each feature fires, `(d_sae,)`, where that is known: published tables may lie

@@ -70,7 +70,7 @@ class Explorer:
     def _features(self, text: str, sides: Mapping[str, Choice]) -> dict[str, Any]:
         corpora = {side: self._known_of(choice) for side, choice in sides.items()}
         counts = [corpus and corpus.n_firing for corpus in corpora.values()]
-        tables = self.root / "data" / "tables" / "matching"
+        tables = self.root / "data" / "tables" / "matching" / "pairs"
         found, why = matched(self.pairs, tables, sides["a"], sides["b"], (counts[0], counts[1]))
         readings = {side: self._read(text, choice) for side, choice in sides.items()}
         answer: dict[str, Any] = {

@@ -84,7 +84,7 @@ def rand_row(
 ) -> dict[str, float]:
     """Return the adjusted Rand index as `name`, its interval, and its null: b's labels permuted."""
     observed = adjusted_rand(a, b)
-    low, high = left_out(lambda rows: adjusted_rand(a[rows], b[rows]), len(a), n_groups)
+    low, high = left_out(lambda rows: adjusted_rand(a[rows], b[rows]), len(a), n_groups, (-1, 1))
     table = np.zeros((a.max() + 2, b.max() + 2))  # labels start at NOISE = -1
     null = np.empty(n_null)
     for draw in range(n_null):
@@ -150,7 +150,7 @@ def cluster_tables(
         sizes = np.bincount(compact)
         return float(sizes @ purities(compact, tokens[rows])[1] / sizes.sum())
 
-    low, high = left_out(overall, len(own), n_groups)
+    low, high = left_out(overall, len(own), n_groups, (0, 1))
     weighted = null @ size / size.sum()
     summary |= {
         "purity": overall(np.arange(len(own))), "purity_low": low, "purity_high": high,

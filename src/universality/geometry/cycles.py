@@ -1,7 +1,8 @@
 """Words of a known order: do their activations lie on a circle, or a line, and alike in two models?
 
 Engels et al. 2024 (arXiv 2405.14860) find weekdays and months on circles. Here the order is tested
-on the words' mean activations, against permutations of the words.
+on the words' mean activations, against permutations of the words. A circle and a line are fitted to
+the same planes with the same number of parameters, so that their shares can be compared.
 """
 
 import math
@@ -49,16 +50,16 @@ def circle_r2(planes: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.max(np.divide(fit, spread, out=np.zeros_like(fit), where=spread > 0), axis=0)
 
 
-def line_r2(scores: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the largest squared correlation of a component with the order, over components.
+def line_r2(planes: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return how much of the spread of words in a plane even steps along a line explain.
 
-    `scores` `(k, c)` of k words, `places` `(m, k)`; returns `(m,)`.
+    As `circle_r2`, with the places themselves, less their mean, instead of points of a polygon:
+    the best scaled and turned row of points explains |sum z y|^2 / (sum y^2 sum |z|^2).
     """
-    x = scores - scores.mean(axis=0)
     y = places - places.mean(axis=1, keepdims=True)
-    spread = np.sum(x**2, axis=0)[:, None] * np.sum(y**2, axis=1)
-    square = (x.T @ y.T) ** 2
-    return np.max(np.divide(square, spread, out=np.zeros_like(square), where=spread > 0), axis=0)
+    fit = np.abs(planes @ y.T) ** 2
+    spread = np.sum(np.abs(planes) ** 2, axis=1, keepdims=True) * np.sum(y**2, axis=1)
+    return np.max(np.divide(fit, spread, out=np.zeros_like(fit), where=spread > 0), axis=0)
 
 
 def planes_of(scores: np.ndarray) -> np.ndarray:
@@ -78,31 +79,35 @@ def order_row(
 ) -> dict[str, float]:
     """Return `circle_r2` and `line_r2` of words, each with interval, null and p.
 
-    `points` `(s, k, d)`: k words in s sentences; the words' means are tested, on the planes of
-    neighbouring principal components (`n_planes`; for lines these components), of which the best
-    is taken in the data and in every permutation alike. Intervals by leaving sentences out.
+    `points` `(s, k, d)`: k words in s sentences; the words' means are tested, on `n_planes` planes
+    of neighbouring principal components, of which the best is taken in the data and in every
+    permutation alike. Also `over_line`, by how much the circle explains more than the line, each
+    on its best plane. Intervals by leaving out one sentence each.
     """
     k = points.shape[1]
     places, complete = orders(k, n_null, rng)
     found: dict[str, float] = {}
 
     def statistics(x: np.ndarray, places: np.ndarray) -> dict[str, np.ndarray]:
-        scores = principal_scores(x.mean(axis=0), n_planes + 1)
-        return {
-            "circle_r2": circle_r2(planes_of(scores), places),
-            "line_r2": line_r2(scores, places),
-        }
+        planes = planes_of(principal_scores(x.mean(axis=0), n_planes + 1))
+        return {"circle_r2": circle_r2(planes, places), "line_r2": line_r2(planes, places)}
 
     own = np.arange(k)[None]
     observed, null = statistics(points, own), statistics(points, places)
     parts = [statistics(part, own) for part in _without_each(points)]
     for name, value in observed.items():
-        low, high = jackknife_interval(value[0], np.array([part[name][0] for part in parts]))
+        left_out = np.array([part[name][0] for part in parts])
+        low, high = jackknife_interval(float(value[0]), left_out, (0, 1))
         found |= {
             name: float(value[0]), f"{name}_low": low, f"{name}_high": high,
             f"{name}_null": float(null[name].mean()),
+            f"{name}_null_high": float(np.quantile(null[name], 0.95)),
             f"{name}_p": order_p(value[0], null[name], complete),
         }  # fmt: skip
+    more = found["circle_r2"] - found["line_r2"]
+    left_out = np.array([part["circle_r2"][0] - part["line_r2"][0] for part in parts])
+    low, high = jackknife_interval(more, left_out, (-1, 1))
+    found |= {"over_line": more, "over_line_low": low, "over_line_high": high}
     return found | {"n_orders": len(places)}
 
 
@@ -132,7 +137,7 @@ def alike_row(
         rsa(word_distances(x), word_distances(y))
         for x, y in zip(_without_each(a), _without_each(b), strict=True)
     ]
-    low, high = jackknife_interval(observed, np.array(parts))
+    low, high = jackknife_interval(observed, np.array(parts), (-1, 1))
     return {
         "rsa": observed, "rsa_low": low, "rsa_high": high, "rsa_null": float(null.mean()),
         "rsa_p": order_p(observed, null, complete), "n_orders": len(places),

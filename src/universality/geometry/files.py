@@ -18,7 +18,6 @@ from universality.models import load_bridge
 from universality.params.feature_maps import Cycle, FeatureMap, Maps
 from universality.saes.evaluation import load_sae
 from universality.saes.study.splicing import LinearDecoder
-from universality.saes.weights import read_weights
 
 _LEAST = 10
 """Pairs without which there is nothing to compare."""
@@ -38,12 +37,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Side:
-    """One model's SAE: its weights, its features on the shared text, and the words."""
+    """One model's SAE: its decoder, its features on the shared text, and the words."""
 
     name: str
     layer: int
-    encoder: np.ndarray
-    """Shape `(d_sae, d_in)`."""
     decoder: np.ndarray
     """What a feature of activation 1 adds to the reconstruction, `(d_sae, d_in)`."""
     features: Sparse
@@ -135,7 +132,7 @@ def _side(
         for order, cycle in cycles.items()
     }
     decoder = np.asarray(LinearDecoder(sae).rows, dtype=np.float64)
-    return Side(name, layer, read_weights(folder).encoder, decoder, features, token, alive, words)
+    return Side(name, layer, decoder, features, token, alive, words)
 
 
 def read_words(

@@ -1,4 +1,4 @@
-"""Maps of features: UMAP, and the spectrum of principal components beside its null.
+"""Maps of features by UMAP.
 
 UMAP keeps neighbours and distorts distances; it shows clusters in noise. Nothing here is evidence
 without the number beside it.
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from universality.similarity.linear import centred
 from universality.stats import jackknife_interval
 
 
@@ -117,42 +116,14 @@ def of_cosines(cosine: np.ndarray) -> np.ndarray:
     return vectors[:, kept] * np.sqrt(values[kept])
 
 
-def directions(n: int, d: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `n` random directions of unit norm, `(n, d)`."""
-    x = rng.normal(size=(n, d))
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def permuted_columns(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return `x` with every column in an order of its own: columns keep their values alone."""
-    return rng.permuted(x, axis=0)
-
-
-def variance_shares(x: np.ndarray) -> np.ndarray:
-    """Return the share of the variance of `x` `(n, d)` on each principal component, descending."""
-    x = centred(x)
-    gram = x.T @ x if x.shape[1] <= len(x) else x @ x.T
-    values = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0)
-    return values / values.sum()
-
-
-def participation_ratio(x: np.ndarray) -> float:
-    """Return (sum l)^2 / sum l^2 over the variances l of the principal components of `x` `(n, d)`.
-
-    The number of components that would hold the variance if they held it evenly.
-    """
-    x = centred(x)
-    gram = x.T @ x if x.shape[1] <= len(x) else x @ x.T
-    return float(np.trace(gram) ** 2 / np.sum(gram**2))
-
-
 def left_out(
-    statistic: Callable[[np.ndarray], float], n: int, n_groups: int
+    statistic: Callable[[np.ndarray], float], n: int, n_groups: int, within: tuple[float, float]
 ) -> tuple[float, float]:
     """Return the 95% interval of `statistic(rows)` of `n` samples by leaving groups of them out.
 
-    `statistic` takes the rows that are kept. Groups are every `n_groups`-th row.
+    `statistic` takes the rows that are kept and lies in the range `within`. Groups are every
+    `n_groups`-th row.
     """
     rows = np.arange(n)
     values = [statistic(rows[rows % n_groups != group]) for group in range(n_groups)]
-    return jackknife_interval(statistic(rows), np.array(values))
+    return jackknife_interval(statistic(rows), np.array(values), within)

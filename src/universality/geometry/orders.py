@@ -14,20 +14,22 @@ from universality.randomness import generator
 
 
 def order_tables(
-    key: str, inputs: MapInputs, graphs: list[np.ndarray], orders: Mapping[str, Cycle],
+    key: str, inputs: MapInputs, graphs: list[np.ndarray] | None, orders: Mapping[str, Cycle],
     settings: Maps,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Return `orders`, `orders_across` and `order_points`: are words on a circle, in both alike?
 
-    Every order is tested in sentences made for it and in the shared text. A test that cannot be
+    Every order is tested on the activations in sentences made for it; with the `graphs` of both
+    sides (the cluster of every alive feature) also on what the SAE, and one cluster of features,
+    make of these and of the shared text, and the two models are compared. A test that cannot be
     made has a row with `tested` false and why.
     """
     rows, across, drawn = [], [], []
     for order, cycle in orders.items():
-        for source in ("sentences", "text"):
+        for source in ("sentences",) if graphs is None else ("sentences", "text"):
             found = [
                 _spaces(inputs, side, graph, order, cycle, source, settings)
-                for side, graph in zip((inputs.a, inputs.b), graphs, strict=True)
+                for side, graph in zip((inputs.a, inputs.b), graphs or (None, None), strict=True)
             ]
             about = {"order": order, "closed": cycle.closed, "source": source}
             for name, side, spaces in zip("ab", (inputs.a, inputs.b), found, strict=True):
@@ -38,7 +40,7 @@ def order_tables(
                     )
                     if points is not None:
                         drawn.append(_plane_points(about | who, points, cycle, settings))
-            for space in found[0]:
+            for space in found[0] if graphs is not None else ():
                 (a, why_a), (b, why_b) = (spaces[space] for spaces in found)
                 row: dict[str, Any] = about | {"space": space, "tested": False}
                 row["why_not"] = why_a or why_b
@@ -47,15 +49,17 @@ def order_tables(
                     row |= {"tested": True, "n_words": a.shape[1], "n_sentences": len(a)}
                     row |= cycles.alike_row(a, b, settings.n_permutations, draw)
                 across.append(row)
-    return {
+    tables = {
         "orders": with_q(pd.DataFrame(rows), "circle_r2_p", "line_r2_p"),
-        "orders_across": with_q(pd.DataFrame(across), "rsa_p"),
         "order_points": pd.concat(drawn, ignore_index=True),
     }
+    if across:
+        tables["orders_across"] = with_q(pd.DataFrame(across), "rsa_p")
+    return tables
 
 
 def _spaces(
-    inputs: MapInputs, side: Side, graph: np.ndarray, order: str, cycle: Cycle, source: str,
+    inputs: MapInputs, side: Side, graph: np.ndarray | None, order: str, cycle: Cycle, source: str,
     settings: Maps,
 ) -> dict[str, tuple[np.ndarray | None, str]]:  # fmt: skip
     """Return space -> points `(s, k, d)` of the words, or None and why there are none."""
@@ -63,6 +67,8 @@ def _spaces(
     if source == "sentences":
         words = side.words[order]
         spaces: dict[str, tuple[np.ndarray | None, str]] = {"activations": (words.activations, "")}
+        if graph is None:
+            return spaces
         features = words.features
     else:
         positions = spoken(inputs, cycle)
@@ -75,6 +81,7 @@ def _spaces(
         features = side.features[np.stack([rows[:n] for rows in positions], axis=1).ravel()]
         spaces = {}
     spaces["reconstruction"] = features @ side.decoder, ""
+    assert graph is not None  # the text is read for the sake of clusters
     members = _cluster_of(features, side, graph)
     written = features[:, members] @ side.decoder[members]
     varies = len(members) and np.ptp(written, axis=0).max() > 0

@@ -91,7 +91,7 @@ def _row(x: np.ndarray, y: np.ndarray, settings: Maps, rng: np.random.Generator)
         value, null = statistic(observed), np.array([statistic(draw) for draw in nulls])
         low, high = left_out(
             lambda rows, statistic=statistic: statistic(compare(x[rows], y[rows])),
-            len(x), settings.n_groups,
+            len(x), settings.n_groups, (0, 1),
         )  # fmt: skip
         row |= {
             name: value, f"{name}_low": low, f"{name}_high": high,

@@ -16,6 +16,8 @@ histogram, whose bins grow with the number of points and whose bias the nulls sh
 
 import numpy as np
 
+from universality.nulls import null_range
+
 
 def principal_scores(x: np.ndarray, n: int) -> np.ndarray:
     """Return the first `n` principal component scores of `x` `(m, d)`, `(m, n)`.
@@ -89,16 +91,13 @@ def mixture(points: np.ndarray, epsilon: float, n_angles: int, n_offsets: int) -
 def plane_row(
     points: np.ndarray, epsilon: float, n_angles: int, n_null: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Return both indices of `points` `(m, 2)` beside their nulls (means of `n_null` draws).
+    """Return both indices of `points` `(m, 2)` beside the mean and range of `n_null` draws.
 
     Null of S: the two principal coordinates permuted apart, which makes a separable cloud of the
-    same margins; `separability_p` is the share of draws that reach S. Null of M: as many points of
-    a Gaussian with the same variances, which is no mixture; `mixture_p` likewise.
+    same margins. Null of M: as many points of a Gaussian with the same variances, which is no
+    mixture.
     """
-    from universality.nulls import permutation_p
-
     n_offsets = 4 * n_angles
-    s, m = separability(points, n_angles), mixture(points, epsilon, n_angles, n_offsets)
     apart, plain = [], []
     for _ in range(n_null):
         shuffled = np.stack([points[:, 0], rng.permutation(points[:, 1])], axis=1)
@@ -106,8 +105,8 @@ def plane_row(
         gaussian = rng.normal(size=points.shape) * points.std(axis=0)
         plain.append(mixture(gaussian, epsilon, n_angles, n_offsets))
     return {
-        "separability": s, "separability_null": float(np.mean(apart)),
-        "separability_p": permutation_p(s, np.array(apart)),
-        "mixture": m, "mixture_null": float(np.mean(plain)),
-        "mixture_p": permutation_p(m, np.array(plain)),
-    }  # fmt: skip
+        "separability": separability(points, n_angles),
+        **null_range("separability", np.array(apart)),
+        "mixture": mixture(points, epsilon, n_angles, n_offsets),
+        **null_range("mixture", np.array(plain)),
+    }

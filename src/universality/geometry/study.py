@@ -1,6 +1,6 @@
 """The study of one pair of layers: every table of maps, clusters, shapes and ordered words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ from universality.geometry.files import MapInputs, Side, word_table
 from universality.geometry.orders import order_tables
 from universality.geometry.pairs import coordinate_table
 from universality.matching.tokens import top_tokens
-from universality.params.feature_maps import Cycle, Maps
+from universality.params.feature_maps import Cycle, Maps, Part
 from universality.randomness import derive_seed, generator
 from universality.saes.study.neurons import matched_directions
 
-SPACES = ("decoder", "encoder", "activations")
+SPACES = ("decoder", "activations")
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,37 @@ class Mapped:
 
 
 def study(
-    key: str, inputs: MapInputs, orders: Mapping[str, Cycle], settings: Maps
+    key: str,
+    inputs: MapInputs,
+    orders: Mapping[str, Cycle],
+    settings: Maps,
+    parts: Collection[Part],
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of map `key`, by name."""
+    """Return the tables of map `key`, by name: words of known orders, and what `parts` asks for."""
+    both = (("a", inputs.a), ("b", inputs.b))
+    graphs = None
+    if {"clusters", "shapes", "words"} & set(parts):
+        graphs = [_graph(key, name, side, settings) for name, side in both]
+    of_words = [graph.labels for graph in graphs] if graphs and "words" in parts else None
+    found = order_tables(key, inputs, of_words, orders, settings)
+    if "words" in parts:
+        found["words"] = word_table(inputs, orders, settings.min_positions)
+    if graphs and "shapes" in parts:
+        shapes = [
+            _shapes(key, name, side, graph.labels, inputs.tokens, settings)
+            for (name, side), graph in zip(both, graphs, strict=True)
+        ]
+        found["shapes"] = pd.concat(shapes, ignore_index=True)
+    if {"points", "cca", "clusters"} & set(parts):
+        found |= _maps(key, inputs, graphs if "clusters" in parts else None, settings, parts)
+    return found
+
+
+def _maps(
+    key: str, inputs: MapInputs, graphs: "list[Graph] | None", settings: Maps,
+    parts: Collection[Part],
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Return the tables of the maps of features: points, cca, clusters and summary."""
     pairs = _some_pairs(key, inputs.pairs, settings)
     sides = [
         _mapped(key, name, side, pairs[:, column], settings)
@@ -46,20 +74,49 @@ def study(
     places = np.stack(
         [np.searchsorted(one.chosen, pairs[:, i]) for i, one in enumerate(sides)], axis=1
     )
-    graphs = [_graph(key, one.name, one.side, settings) for one in sides]
-    found = _clustered(key, sides, places, graphs, inputs.tokens, settings)
-    return found | {
-        "spectrum": pd.concat([_spectra(key, one, settings) for one in sides], ignore_index=True),
-        "shapes": pd.concat(
-            [
-                _shapes(key, one, graph.labels, inputs.tokens, settings)
-                for one, graph in zip(sides, graphs, strict=True)
-            ],
-            ignore_index=True,
-        ),
-        "words": word_table(inputs, orders, settings.min_positions),
-        **order_tables(key, inputs, [graph.labels for graph in graphs], orders, settings),
+    spaces = SPACES if {"points", "clusters"} & set(parts) else ("decoder",)
+    flat = {
+        (side.name, space): _umap(side.rows[space], settings, key, side.name, space)
+        for side in sides
+        for space in spaces
     }
+    labels: dict[tuple[str, str], np.ndarray] = {}
+    found: dict[str, pd.DataFrame] = {}
+    if graphs is not None:
+        labels = {
+            (side.name, space): _labels(side.rows[space], settings, key, side.name, space)
+            for side in sides
+            for space in SPACES
+        }
+        found |= _clustered(key, sides, places, graphs, labels, inputs.tokens, settings)
+    if "cca" in parts:
+        found["cca"] = coordinate_table(key, [one.rows for one in sides], places, flat, settings)
+    if "points" in parts:
+        found["points"] = _points(sides, places, flat, labels, inputs.tokens)
+    return found
+
+
+def _points(
+    sides: list[Mapped], places: np.ndarray, flat: Mapping[tuple[str, str], np.ndarray],
+    labels: Mapping[tuple[str, str], np.ndarray], names: list[str],
+) -> pd.DataFrame:  # fmt: skip
+    """Return a row per feature and space: its place on the map, its pair and its cluster."""
+    tables = []
+    for (name, space), xy in flat.items():
+        side = sides["ab".index(name)]
+        pair = np.full(len(side.chosen), -1)
+        pair[places[:, "ab".index(name)]] = np.arange(len(places))
+        table = pd.DataFrame(
+            {
+                "side": name, "model": side.side.name, "layer": side.side.layer, "space": space,
+                "feature": side.chosen, "x": xy[:, 0], "y": xy[:, 1], "pair": pair,
+                "top_token": [names[i] for i in side.token],
+            }
+        )  # fmt: skip
+        if labels:
+            table["cluster"] = labels[name, space]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _some_pairs(key: str, pairs: np.ndarray, settings: Maps) -> np.ndarray:
@@ -78,7 +135,6 @@ def _mapped(key: str, name: str, side: Side, matched: np.ndarray, settings: Maps
     features = sp.csc_matrix(side.features)[:, chosen]
     rows = {
         "decoder": side.decoder[chosen],
-        "encoder": side.encoder[chosen],
         "activations": maps.of_cosines(_activation_cosines(features)),
     }
     return Mapped(name, side, chosen, _named(features, side.token, settings.n_top), rows)
@@ -87,13 +143,6 @@ def _mapped(key: str, name: str, side: Side, matched: np.ndarray, settings: Maps
 def unit_rows(x: np.ndarray) -> np.ndarray:
     """Return the rows of `x` `(n, d)` at unit norm."""
     return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def _permuted_positions(features: Any, rng: np.random.Generator) -> Any:
-    """Return sparse features `(n, m)` by column, each at as many random positions instead."""
-    n = features.shape[0]
-    places = [rng.choice(n, size, replace=False) for size in np.diff(features.indptr)]
-    return sp.csc_matrix((features.data, np.concatenate(places), features.indptr), features.shape)
 
 
 def _activation_cosines(features: Any) -> np.ndarray:
@@ -150,31 +199,13 @@ def _graph(key: str, name: str, side: Side, settings: Maps) -> Graph:
 
 def _clustered(
     key: str, sides: list[Mapped], places: np.ndarray, graphs: list[Graph],
-    names: list[str], settings: Maps,
+    labels: Mapping[tuple[str, str], np.ndarray], names: list[str], settings: Maps,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """Return points, clusters, summary and cca."""
-    points, tables, summary = [], [], []
-    labels: dict[tuple[str, str], np.ndarray] = {}
-    flat: dict[tuple[str, str], np.ndarray] = {}
+    """Return clusters and summary: what the clusters are, and what there is to them."""
+    tables, summary = [], []
     for side, graph in zip(sides, graphs, strict=True):
-        pair = np.full(len(side.chosen), -1)
-        pair[places[:, 0 if side.name == "a" else 1]] = np.arange(len(places))
         for space in SPACES:
             where = side.name, space
-            flat[where] = _umap(side.rows[space], settings, key, *where)
-            plane = planes.principal_scores(unit_rows(side.rows[space]), 2)
-            labels[where] = _labels(side.rows[space], settings, key, *where)
-            points.append(
-                pd.DataFrame(
-                    {
-                        "side": side.name, "model": side.side.name, "space": space,
-                        "feature": side.chosen, "x": flat[where][:, 0], "y": flat[where][:, 1],
-                        "pc1": plane[:, 0], "pc2": plane[:, 1],
-                        "cluster": labels[where], "pair": pair,
-                        "top_token": [names[i] for i in side.token],
-                    }
-                )
-            )  # fmt: skip
             table, row = _judged(labels[where], side.token, names, settings, key, *where)
             if space == "decoder":
                 again = _labels(side.rows[space], settings, key, *where, "again")
@@ -201,10 +232,8 @@ def _clustered(
                 "n_pairs": len(places)
             }
     return {
-        "points": pd.concat(points, ignore_index=True),
         "clusters": pd.concat(tables, ignore_index=True),
         "summary": pd.DataFrame(summary),
-        "cca": coordinate_table(key, [one.rows for one in sides], places, flat, settings),
     }
 
 
@@ -257,74 +286,26 @@ def _of_noise(key: str, side: Mapped, settings: Maps) -> dict[str, float]:
     }
 
 
-def _spectra(key: str, side: Mapped, settings: Maps) -> pd.DataFrame:
-    """Return the share of variance of each component of every space, with nulls.
-
-    Nulls: random unit vectors, and rows whose columns are permuted apart; means of `n_null` draws.
-    Of activations, whose columns are positions, each feature's are permuted: what sparse features
-    share by their frequency alone.
-    """
-    tables = []
-    features = sp.csc_matrix(side.side.features)[:, side.chosen]
-    for space in SPACES:
-        unit = unit_rows(side.rows[space])
-        draw = generator(settings.seed, "spectrum", key, side.name, space)
-        random = [maps.directions(len(unit), unit.shape[1], draw) for _ in range(settings.n_null)]
-        permuted = [
-            maps.of_cosines(_activation_cosines(_permuted_positions(features, draw)))
-            if space == "activations"
-            else maps.permuted_columns(unit, draw)
-            for _ in range(settings.n_null)
-        ]
-        n = min(settings.n_components, *unit.shape)
-        low, high = maps.left_out(
-            lambda kept, unit=unit: maps.participation_ratio(unit[kept]),
-            len(unit),
-            settings.n_groups,
-        )
-        table = pd.DataFrame(
-            {
-                "component": np.arange(1, n + 1),
-                "share": maps.variance_shares(unit)[:n],
-                "share_null": np.mean([maps.variance_shares(x)[:n] for x in random], axis=0),
-                "share_permuted": np.mean([maps.variance_shares(x)[:n] for x in permuted], axis=0),
-            }
-        )
-        ratio, null, other = (
-            float(np.mean([maps.participation_ratio(x) for x in some]))
-            for some in ([unit], random, permuted)
-        )
-        tables.append(
-            table.assign(
-                side=side.name, model=side.side.name, space=space, n=len(unit), d=unit.shape[1],
-                participation_ratio=ratio, participation_ratio_low=low,
-                participation_ratio_high=high, participation_ratio_null=null,
-                participation_ratio_permuted=other,
-            )
-        )  # fmt: skip
-    return pd.concat(tables, ignore_index=True)
-
-
 def _shapes(
-    key: str, side: Mapped, labels: np.ndarray, names: list[str], settings: Maps
+    key: str, name: str, side: Side, labels: np.ndarray, names: list[str], settings: Maps
 ) -> pd.DataFrame:
     """Return a row per graph cluster and plane: is what its features write irreducible?
 
     The points are the positions where one of them fires, reconstructed from them alone.
     """
-    alive, rows = side.side.alive, []
-    columns = sp.csc_matrix(side.side.features)
+    alive, rows = side.alive, []
+    columns = sp.csc_matrix(side.features)
     for cluster in range(min(int(labels.max()) + 1, settings.n_shapes)):
         members = alive[labels == cluster]
         active = columns[:, members].tocsr()
         at = np.flatnonzero(np.diff(active.indptr))
-        draw = generator(settings.seed, "shape", key, side.name, cluster)
+        draw = generator(settings.seed, "shape", key, name, cluster)
         n = len(at)
         if n > settings.shape_positions:
             at = np.sort(draw.choice(at, settings.shape_positions, replace=False))
-        x = np.asarray(active[at] @ side.side.decoder[members])
+        x = np.asarray(active[at] @ side.decoder[members])
         scores = planes.principal_scores(x, settings.n_planes + 1)
-        tokens = np.bincount(side.side.token[at])
+        tokens = np.bincount(side.token[at])
         best = [names[i] for i in np.argsort(-tokens, kind="stable")[:3] if tokens[i]]
         total = np.sum((x - x.mean(axis=0)) ** 2)
         for first in range(settings.n_planes):
@@ -334,7 +315,7 @@ def _shapes(
                 break
             rows.append(
                 {
-                    "side": side.name, "model": side.side.name, "cluster": cluster,
+                    "side": name, "model": side.name, "cluster": cluster,
                     "size": len(members), "n_positions": n, "n_points": len(at),
                     "plane": first + 1, "top_tokens": " ".join(best),
                     "variance_share": float(np.sum(plane**2) / total),

@@ -14,11 +14,12 @@ from scipy.stats import rankdata
 from universality.errors import InputError
 from universality.hierarchy.claims import largest_parts, overlaps, unit
 from universality.hierarchy.graph import Concepts
+from universality.hierarchy.study import CORRELATION, mean_and_range
 from universality.hierarchy.vectors import concept_vectors, shared_moments
 from universality.nulls import permutation_p
 from universality.params.hierarchy import Hierarchy
 from universality.randomness import generator
-from universality.stats import jackknife_interval, percentile_interval
+from universality.stats import jackknife_interval
 
 
 def cosine_map(vectors: np.ndarray) -> np.ndarray:
@@ -66,10 +67,11 @@ def compare(
 ) -> pd.DataFrame:
     """Return RSA of concept vectors `a` `(k, d_a)` and `b` `(k, d_b)`, over all pairs and apart.
 
-    `members` are the concepts' tokens in each model; pairs apart share none in either. `p` is of
-    exchanged names, `nested` the vectors of random concepts. `excess` is of what the cosines are
-    above the mean of random concepts': their sizes and nesting alone, which both models share, make
-    some pairs alike. Jackknifed over groups of concepts.
+    `members` are the concepts' tokens in each model; pairs apart share none in either. `p` compares
+    with exchanged names. `nested` are the vectors of random concepts; mean and range of their RSA
+    are given. `excess` is the RSA of the cosines less the mean cosine of random concepts: sizes and
+    nesting, which both models share, make some pairs alike whatever the words are. Intervals are
+    jackknifed over groups of concepts.
     """
     maps = cosine_map(a), cosine_map(b)
     draws = [(cosine_map(one), cosine_map(other)) for one, other in nested]
@@ -93,16 +95,14 @@ def compare(
             for number in range(n_groups):
                 outside = group != number
                 left.append(rsa(real[0], real[1], chosen & outside & outside[:, None]))
-            low, high = jackknife_interval(value, np.array(left))
+            low, high = jackknife_interval(value, np.array(left), CORRELATION)
             exchanged = permuted(real[0], real[1], chosen, orders)
             by_chance = np.array([rsa(some[0], some[1], chosen) for some in random])
-            ends = percentile_interval(by_chance)
             rows.append(
                 {"values": values, "pairs": pairs, "k": len(a),
                  "n": int(np.triu(chosen, 1).sum()), "value": value, "low": low, "high": high,
-                 "permuted": float(np.nanmean(exchanged)), "p": permutation_p(value, exchanged),
-                 "nested": float(by_chance.mean()), "nested_low": ends[0],
-                 "nested_high": ends[1], "nested_p": permutation_p(value, by_chance)}
+                 "permuted": float(np.nanmean(exchanged)), "p": permutation_p(value, exchanged)}
+                | mean_and_range("nested", by_chance)
             )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -129,13 +129,13 @@ def shared_concepts(a: Concepts, b: Concepts) -> tuple[list[str], list[int], lis
 
 def study(
     rows: Sequence[np.ndarray], graphs: Sequence[Concepts], settings: Hierarchy, key: str
-) -> dict[str, pd.DataFrame]:
-    """Compare the concepts that two graphs share: `rsa`, and `cosines` of each pair of them.
+) -> pd.DataFrame:
+    """Return how alike the concepts that two graphs share lie to each other (`compare`).
 
     `rows` are each model's whitened representations `(n_vocab, d)`. Random concepts exchange the
-    tokens of each graph, of each model by itself: they share their nesting and nothing else.
+    tokens of each graph, for each model separately: they share their nesting and nothing else.
     """
-    names, *nodes = shared_concepts(*graphs)
+    _, *nodes = shared_concepts(*graphs)
     rng = generator(settings.seed, key)
     members = [[graph.members[node] for node in some]
                for graph, some in zip(graphs, nodes, strict=True)]  # fmt: skip
@@ -153,16 +153,8 @@ def study(
         return vectors(side, [np.sort(order[some]) for some in members[side]])
 
     real = [vectors(side, members[side]) for side in (0, 1)]
-    table = compare(
+    return compare(
         real[0], real[1], (members[0], members[1]),
         [(random(0), random(1)) for _ in range(settings.nulls.n_nested)],
         settings.n_groups, settings.n_permutations, rng,
     )  # fmt: skip
-    i, j = np.triu_indices(len(names), 1)
-    apart = (overlaps(members[0]) == 0) & (overlaps(members[1]) == 0)
-    cosines = pd.DataFrame(
-        {"i": i.astype(np.int32), "j": j.astype(np.int32), "apart": apart[i, j]}
-        | {side: np.round(cosine_map(some)[i, j], 3).astype(np.float32)
-           for side, some in zip("ab", real, strict=True)}
-    )  # fmt: skip
-    return {"rsa": table, "cosines": cosines, "concepts": pd.DataFrame({"concept": names})}

@@ -106,21 +106,20 @@ def tree_order(parents: Sequence[Sequence[int]]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Mean projections on vectors of some tokens, 1 for these tokens themselves.
+    """Mean projections of held-out tokens on vectors made of others.
 
-    NaN where there are too few tokens on either side.
+    In units of a vector, so that the tokens that it is made of project by 1 on average. NaN where
+    there are too few tokens on either side.
     """
 
-    train: np.ndarray
-    """Of the tokens that a concept's vector was estimated from, `(k,)`."""
     test: np.ndarray
-    """Of its other tokens."""
+    """Of a concept's held-out tokens on its vector, `(k,)`."""
     random: np.ndarray
     """Of as many tokens that are not of it."""
     rest_on_rest: np.ndarray
     """On the vector of a parent without its child, of other tokens of such, `(n_edges,)`."""
     child_on_rest: np.ndarray
-    """On the same, of the child's tokens: what the child shares with its siblings alone."""
+    """On the same, of the child's tokens."""
     stranger_on_rest: np.ndarray
     """On the same, of a concept neither above nor below the child: its tokens that are not the
     parent's, since the vector is made of some of these; NaN if there are none."""
@@ -150,11 +149,11 @@ def held_out(
     sums, train_sums = (_sums(rows, sets) for sets in (members, train))
     test_sums = sums - train_sums
     moments = shared_moments(rows, train, related.largest_part)
-    found = np.full((3, k), np.nan)
+    found = np.full((2, k), np.nan)
     for node in np.flatnonzero((n_train >= 2) & (n_test >= 1)).tolist():
         vector = concept_vector(moments.get(node, rows[train[node]]), estimator)
         outside = rows[_outside(members[node], len(rows), int(n_test[node]), rng)].mean(axis=0)
-        means = (train_sums[node] / n_train[node], test_sums[node] / n_test[node], outside)
+        means = (test_sums[node] / n_test[node], outside)
         found[:, node] = [mean @ vector / (vector @ vector) for mean in means]
     on_rest = np.full((3, len(related.edges)), np.nan)
     for row, (child, parent) in enumerate(related.edges.tolist()):

@@ -6,17 +6,12 @@ vector is made of some tokens and the logits are those of others; and the parent
 child's, which rise and would take the mean along.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from universality.hierarchy.vectors import Estimator, Whitening, concept_vector
 from universality.stats import ratio_interval
-
-CLAIMED: dict[str, Callable[[Any], Any]] = {"child": lambda x: x, "parent": lambda x: -np.abs(x)}
-"""What of a contrast should be large: the child's rises, the parent's stays."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +90,6 @@ def contrasts(
         change @ prompts.unembedding[some].mean(axis=0) for some in (child, siblings, outside)
     )
     return of_child - of_siblings, of_siblings - of_outside
-
-
-def masses(prompts: Prompts, vector: np.ndarray, strength: float, *sets: np.ndarray) -> list[float]:
-    """Return how the mean probability of each of `sets` of tokens changes."""
-    found = []
-    for residuals in (prompts.normed(prompts.residuals), prompts.added(vector, strength)):
-        found.append(residuals @ prompts.unembedding.T)
-    before, after = _softmax(found[0]), _softmax(found[0] + found[1])
-    return [
-        float((after[:, some].sum(axis=1) - before[:, some].sum(axis=1)).mean()) for some in sets
-    ]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def mean_and_interval(

@@ -4,7 +4,7 @@ The paper's whitening is defined at the unembedding alone. Here every layer has 
 covariance of the activations of a sample of tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,10 @@ from universality.hierarchy import polytopes, sae_space
 from universality.hierarchy.claims import Family, family
 from universality.hierarchy.graph import Concepts, renumbered, restricted
 from universality.hierarchy.single_tokens import activations_after, prefixes
-from universality.hierarchy.study import Space, mean_interval, orders, study
+from universality.hierarchy.study import Space, controls, mean_and_range, mean_interval, study
 from universality.hierarchy.vectors import concept_vectors, shared_moments, whitening
-from universality.nulls import permutation_p
 from universality.params.hierarchy import ConceptGraph, ConceptLayers, Hierarchy
 from universality.randomness import generator
-from universality.stats import percentile_interval
 
 Rows = Mapping[tuple[str, str], np.ndarray]
 """(form, hook) -> activations `(n, d)`."""
@@ -50,10 +48,10 @@ def collect_rows(
     hooks: list[str],
     wanted: ConceptLayers,
 ) -> Rows:
-    """Return the activations of `tokens` `(n,)` after BOS alone, and after beginnings of stories.
+    """Return the activations of `tokens` `(n,)` in the forms that are wanted.
 
-    `in context` is the mean over `n_contexts` beginnings, `one context` the first alone, which an
-    SAE can read.
+    `alone` is after BOS, `in context` the mean over `n_contexts` beginnings of stories, and `one
+    context`, which an SAE can read, the first of these; it is always there.
     """
     from universality.corpora import load_tokenizer, load_tokens
     from universality.models import load_bridge
@@ -61,9 +59,9 @@ def collect_rows(
     bridge = load_bridge(model)
     _, bos = load_tokenizer(model)
     text = load_tokens(corpus, "validation", model, wanted.context_tokens + 1)
-    contexts = prefixes(text, of_concepts, wanted.context_tokens, wanted.n_contexts)
+    n = wanted.n_contexts if "in context" in wanted.forms else 1
+    contexts = prefixes(text, of_concepts, wanted.context_tokens, n)
     found: dict[tuple[str, str], np.ndarray] = {}
-    alone = activations_after(bridge, np.array([bos]), tokens, hooks, wanted.batch_rows)
     for number, prefix in enumerate(contexts):
         after = activations_after(bridge, prefix, tokens, hooks, wanted.batch_rows)
         for hook, rows in after.items():
@@ -71,7 +69,10 @@ def collect_rows(
                 found["one context", hook] = rows
             mean = found.get(("in context", hook), 0)
             found["in context", hook] = mean + rows / len(contexts)
-    return found | {("alone", hook): rows for hook, rows in alone.items()}
+    if "alone" in wanted.forms:
+        after = activations_after(bridge, np.array([bos]), tokens, hooks, wanted.batch_rows)
+        found |= {("alone", hook): rows for hook, rows in after.items()}
+    return found
 
 
 def depth_tables(
@@ -80,15 +81,17 @@ def depth_tables(
     hooks: Mapping[int, str],
     concepts: Concepts,
     graph: ConceptGraph,
+    forms: Sequence[str],
     settings: Hierarchy,
 ) -> dict[str, pd.DataFrame]:
-    """Return the claims and the polytopes at every layer of `hooks`, in both forms.
+    """Return the claims and the corners of categories at every layer of `hooks`, in all `forms`.
 
-    With LDA and with plain means, both whitened.
+    The claims with LDA and with plain means, both whitened.
     """
     related = family(concepts, generator(settings.seed, key, "strangers"))
-    summaries, shapes = [], []
-    for form in ("alone", "in context"):
+    summaries: list[pd.DataFrame] = []
+    corners: list[dict[str, Any]] = []
+    for form in forms:
         for layer, hook in hooks.items():
             x = rows[form, hook].astype(np.float64)
             white = whitening(x)(x).astype(np.float32)
@@ -98,19 +101,22 @@ def depth_tables(
                 rng = generator(settings.seed, key, "claims")
                 found = study(space, settings.ablation_nulls, rng)
                 summaries.append(found.summary.assign(estimator=estimator, **at))
-            shapes.append(_shapes(key, white, concepts, graph, settings).assign(**at))
+            corners += [row | at for row in _corners(key, white, concepts, graph, settings)]
     return {
         "summary": pd.concat(summaries, ignore_index=True),
-        "polytopes": pd.concat(shapes, ignore_index=True),
+        "corners": pd.DataFrame(corners, columns=["polytope", "value", "random", "form", "layer"]),
     }
 
 
-def _shapes(
+def _corners(
     key: str, white: np.ndarray, concepts: Concepts, graph: ConceptGraph, settings: Hierarchy
-) -> pd.DataFrame:
-    """Return the statistics of those polytopes whose categories are all among `concepts`."""
+) -> list[dict[str, Any]]:
+    """Return how often words are nearest to their own corner, beside random parts of the parent.
+
+    Of those polytopes whose categories are all among `concepts`.
+    """
     known = {name for names in concepts.merged for name in names}
-    tables = [pd.DataFrame()]
+    found = []
     for name, synsets in graph.polytopes.items():
         if not known.issuperset(synsets):
             continue
@@ -118,28 +124,29 @@ def _shapes(
         members = [concepts.members[concepts.find(synset)] for synset in synsets]
         real = polytopes.corners(members[0], members[1:])
         n = settings.ablation_nulls.n_nested
-        random = [polytopes.random_corners(real, rng) for _ in range(n)]
-        found = polytopes.compared(white, real, random, "lda", settings.n_groups, rng)
-        tables.append(found.assign(polytope=name))
-    return pd.concat(tables, ignore_index=True)
+        drawn = [real, *(polytopes.random_corners(real, rng) for _ in range(n))]
+        value, *random = (
+            float(polytopes.nearest_corner(white, one, "lda", settings.n_groups, rng).mean())
+            for one in drawn
+        )
+        found.append({"polytope": name, "value": value, "random": float(np.mean(random))})
+    return found
 
 
-def sae_tables(
+def sae_table(
     key: str,
     sae_id: str,
     x: np.ndarray,
     features: Any,
     decoder: np.ndarray,
-    pieces: list[str],
     concepts: Concepts,
     wanted: ConceptLayers,
     settings: Hierarchy,
-) -> dict[str, pd.DataFrame]:
-    """Return how an SAE's features lie to concept vectors, and what these are made of.
+) -> pd.DataFrame:
+    """Return how an SAE's features lie to concept vectors.
 
     `x` `(n, d)` are the activations the SAE read, `features` `(n, n_features)` what it made of
-    them, `pieces` `(n,)` the tokens. `nested` is a control of `study`: random concepts have
-    features and vectors of their own.
+    them. `nested` is a control of `study`: random concepts have features and vectors of their own.
     """
     related = family(concepts, generator(settings.seed, key, "strangers"))
     white = whitening(x.astype(np.float64))
@@ -149,7 +156,7 @@ def sae_tables(
     rng = generator(settings.seed, key, sae_id)
     space = Space(rows, concepts, related, "lda", settings)
 
-    def measured(members: list[np.ndarray]) -> tuple[dict[str, np.ndarray], Any, Any]:
+    def measured(members: list[np.ndarray]) -> dict[str, np.ndarray]:
         moments = shared_moments(rows, members, related.largest_part)
         vectors = concept_vectors(rows, members, "lda", moments)
         chosen = sae_space.selective(features, members, wanted.n_features, rng)
@@ -166,29 +173,24 @@ def sae_tables(
             "random_feature_cosine": sae_space.own_cosines(directions, vectors, random, at),
             "made_of_cosine": parts.cosine,
             "made_of_own": parts.own_share,
-        }, chosen, parts  # fmt: skip
+        }
 
-    real, chosen, parts = measured(concepts.members)
+    real = measured(concepts.members)
     drawn = [
-        {name: float(values.mean()) for name, values in measured(members)[0].items()}
-        for control, members in orders(space, settings.nulls, rng)
+        {name: float(values.mean()) for name, values in measured(members).items()}
+        for control, members in controls(space, settings.nulls, rng)
         if control == "nested"
     ]
     groups = np.array([some[0] if some else -1 for some in concepts.parents])
     table = []
     for name, values in real.items():
         low, high = mean_interval(values, groups, settings.n_bootstrap, rng)
-        null = np.array([one[name] for one in drawn])
-        ends = percentile_interval(null)
         table.append(
             {"sae": sae_id, "statistic": name, "n": len(values), "value": float(values.mean()),
-             "low": low, "high": high, "nested": float(null.mean()), "nested_low": ends[0],
-             "nested_high": ends[1], "nested_p": permutation_p(float(values.mean()), null)}
+             "low": low, "high": high}
+            | mean_and_range("nested", np.array([one[name] for one in drawn]))
         )  # fmt: skip
-    return {
-        "features": pd.DataFrame(table),
-        "made_of": _made_of_table(sae_id, concepts, chosen, parts, live, features, pieces),
-    }
+    return pd.DataFrame(table)
 
 
 def _places(chosen: sae_space.Selective, live: np.ndarray) -> np.ndarray:
@@ -204,31 +206,3 @@ def _strangers(related: Family, k: int, rng: np.random.Generator) -> np.ndarray:
         [rng.choice(some) if len(some := np.flatnonzero(related.apart[node])) else node
          for node in range(k)]
     )  # fmt: skip
-
-
-def _made_of_table(
-    sae_id: str,
-    concepts: Concepts,
-    chosen: sae_space.Selective,
-    parts: sae_space.MadeOf,
-    live: np.ndarray,
-    features: Any,
-    pieces: list[str],
-) -> pd.DataFrame:
-    """Return a row per concept and feature of its vector, with the tokens it fires on most."""
-    by_feature = features.tocsc()
-    rows = []
-    for node, name in enumerate(concepts.names):
-        for place, coefficient in zip(parts.features[node], parts.coefficients[node], strict=True):
-            if place < 0:
-                continue
-            feature = int(live[place])
-            span = slice(by_feature.indptr[feature], by_feature.indptr[feature + 1])
-            best = by_feature.indices[span][np.argsort(-by_feature.data[span], kind="stable")[:8]]
-            rows.append(
-                {"sae": sae_id, "concept": name, "feature": feature,
-                 "coefficient": float(coefficient), "cosine": float(parts.cosine[node]),
-                 "selective": bool(feature in chosen.features[node]),
-                 "tokens": " ".join(pieces[row] for row in best)}
-            )  # fmt: skip
-    return pd.DataFrame(rows)

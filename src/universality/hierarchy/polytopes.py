@@ -4,7 +4,7 @@ Any k vectors are the corners of some simplex, and vectors with independent erro
 of a regular one: what random parts of the same parent give stands beside every number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,9 +13,20 @@ import pandas as pd
 
 from universality.errors import InputError
 from universality.hierarchy.claims import unit
+from universality.hierarchy.study import CORRELATION, beside
 from universality.hierarchy.vectors import Estimator, concept_vector, concept_vectors
-from universality.nulls import permutation_p
-from universality.stats import jackknife_interval, percentile_interval
+from universality.stats import jackknife_interval
+
+RANGES = {
+    "edge_variation": (0.0, np.inf),
+    "angle": CORRELATION,
+    "angle_spread": (0.0, 1.0),
+    "parent_in_span": (0.0, 1.0),
+    "corner_cosine": CORRELATION,
+    "parent_cosine": CORRELATION,
+    "nearest_corner": (0.0, 1.0),
+}
+"""Statistic -> the range of its values, which no interval leaves."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,11 @@ def random_corners(real: Corners, rng: np.random.Generator) -> Corners:
     sizes = [len(some) for some in real.categories]
     mixed = rng.permutation(real.parent)[: sum(sizes)]
     return Corners(real.parent, np.split(mixed, np.cumsum(sizes)[:-1]))
+
+
+def exchanged(real: Corners, order: np.ndarray) -> Corners:
+    """Return the same corners with row `order[i]` in the place of row i."""
+    return Corners(order[real.parent], [order[some] for some in real.categories])
 
 
 def span_of(vectors: np.ndarray) -> np.ndarray:
@@ -138,43 +154,35 @@ def with_intervals(
     ]
     near = nearest_corner(rows, found, estimator, n_groups, rng)
     others = (near.sum() - near) / (n_groups - 1)
+    left_out = {name: np.array([left[name] for left in without]) for name in value}
+    value["nearest_corner"], left_out["nearest_corner"] = float(near.mean()), others
     return {
-        name: (one, *jackknife_interval(one, np.array([left[name] for left in without])))
+        name: (one, *jackknife_interval(one, left_out[name], RANGES[name]))
         for name, one in value.items()
-    } | {"nearest_corner": (near.mean(), *jackknife_interval(near.mean(), others))}
-
-
-_MORE_IS_BETTER = {
-    "edge_variation": False, "angle_spread": False, "parent_in_span": False, "nearest_corner": True,
-}  # fmt: skip
-
-
-def p_value(statistic: str, value: float, null: np.ndarray) -> dict[str, float]:
-    """Return `p` in the direction of the claim, nothing where there is none."""
-    if statistic not in _MORE_IS_BETTER:
-        return {}
-    sign = 1 if _MORE_IS_BETTER[statistic] else -1
-    return {"p": permutation_p(sign * value, sign * null)}
+    }
 
 
 def compared(
     rows: np.ndarray,
     real: Corners,
     random: Sequence[Corners],
+    others: Mapping[str, Sequence[Corners]],
     estimator: Estimator,
     n_groups: int,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Return a row per statistic: `value` with interval, beside `random` corners and their p."""
-    drawn = [statistics(rows, one, estimator, n_groups, rng) for one in random]
+    """Return a row per statistic: `value` with its interval, and mean and range of each control.
+
+    `random` are parts of the real parent. `others`, further controls by their name, have only what
+    `shape` gives.
+    """
+    drawn = {
+        "random": [statistics(rows, one, estimator, n_groups, rng) for one in random],
+        **{name: [shape(rows, one, estimator) for one in some] for name, some in others.items()},
+    }
     k, n = len(real.categories), sum(map(len, real.categories))
     table = []
     for name, (one, low, high) in with_intervals(rows, real, estimator, n_groups, rng).items():
-        null = np.array([draw[name] for draw in drawn])
-        ends = percentile_interval(null)
-        table.append(
-            {"k": k, "n": n, "statistic": name, "value": one, "low": low, "high": high,
-             "random": float(null.mean()), "random_low": ends[0], "random_high": ends[1]}
-            | p_value(name, one, null)
-        )  # fmt: skip
+        row = {"k": k, "n": n, "statistic": name, "value": one, "low": low, "high": high}
+        table.append(row | beside(name, drawn))
     return pd.DataFrame(table)

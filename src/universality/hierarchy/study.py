@@ -8,7 +8,6 @@ the same kind of words lie in each other as the real ones do; and for child and 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,24 +15,14 @@ import pandas as pd
 from universality.hierarchy import claims
 from universality.hierarchy.graph import Concepts
 from universality.hierarchy.vectors import Estimator, concept_vectors, cosines, shared_moments
-from universality.nulls import permutation_p
 from universality.params.hierarchy import Hierarchy, Nulls
-from universality.stats import jackknife_interval, percentile_interval, ratio_interval
+from universality.stats import jackknife_interval, ratio_interval
 
 Values = dict[str, np.ndarray]
 """Statistic -> its values, one per concept, edge, chain or pair."""
 
-MORE_IS_BETTER = {
-    "held_out_test": True,
-    "held_out_child_above_stranger": True,
-    "to_parent_abs": False,
-    "to_grandparent_abs": False,
-    "closeness": True,
-    "closeness_apart": True,
-    "closeness_differences": True,
-    "closeness_differences_apart": True,
-}
-"""The claims, and whether the real hierarchy should have more or less than a random one."""
+CORRELATION = (-1.0, 1.0)
+"""The range of a correlation or a cosine."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +102,27 @@ def correlations(
     return found
 
 
-def orders(space: Space, nulls: Nulls, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
-    """Yield the name of a control and the members of its concepts, draw by draw."""
-    members = space.concepts.members
-    tokens = space.concepts.tokens
+def orders(
+    n_rows: int, tokens: np.ndarray, nulls: Nulls, rng: np.random.Generator
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield, draw by draw, the name of a control and an order of rows `(n_rows,)`.
+
+    In `nested` ones only the graph's `tokens` change places. Row `order[i]` stands for row i.
+    """
     for _ in range(nulls.n_nested):
-        order = np.arange(len(space.rows))
+        order = np.arange(n_rows)
         order[tokens] = rng.permutation(tokens)
-        yield "nested", [np.sort(order[some]) for some in members]
+        yield "nested", order
     for _ in range(nulls.n_shuffled):
-        order = rng.permutation(len(space.rows))
-        yield "shuffled", [np.sort(order[some]) for some in members]
+        yield "shuffled", rng.permutation(n_rows)
+
+
+def controls(
+    space: Space, nulls: Nulls, rng: np.random.Generator
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Yield the name of a control and the members of its concepts, draw by draw."""
+    for name, order in orders(len(space.rows), space.concepts.tokens, nulls, rng):
+        yield name, [np.sort(order[some]) for some in space.concepts.members]
 
 
 @dataclass(frozen=True)
@@ -132,20 +131,16 @@ class Outcome:
 
     summary: pd.DataFrame
     """A row per statistic: `value` with interval, and every control with its range."""
-    edges: pd.DataFrame
-    """A row per child and parent."""
-    concepts: pd.DataFrame
-    """A row per concept."""
     heat: pd.DataFrame
-    """A row per pair of concepts, real and as a nested control has it, in tree order."""
+    """What the heat maps show, a row per pair of concepts (`heat_table`)."""
 
 
 def study(space: Space, nulls: Nulls, rng: np.random.Generator) -> Outcome:
     """Measure the real concepts and their controls in `space`.
 
     Intervals of means are bootstrapped over parents, since siblings are not independent; those of
-    correlations are jackknifed over groups of concepts. A control has the mean of its draws, their
-    central 95%, and p of the claim's direction where there is a claim.
+    correlations are jackknifed over groups of concepts. A control has the mean of its draws and
+    their range: it has too few for a p-value.
     """
     concepts, settings = space.concepts, space.settings
     members = concepts.members
@@ -156,7 +151,7 @@ def study(space: Space, nulls: Nulls, rng: np.random.Generator) -> Outcome:
     related = correlations(space, maps, group)
     drawn: dict[str, list[dict[str, float]]] = {"nested": [], "shuffled": [], "random_child": []}
     control_maps = None
-    for control, some in orders(space, nulls, rng):
+    for control, some in controls(space, nulls, rng):
         found = space.vectors(some)
         values = {name: _mean(one) for name, one in measure(space, some, found, rng).items()}
         found_maps = heat_maps(space, found)
@@ -178,31 +173,31 @@ def study(space: Space, nulls: Nulls, rng: np.random.Generator) -> Outcome:
         if np.isfinite(values).any()
     ]
     for name, (value, left) in related.items():
-        interval = jackknife_interval(value, left) if np.isfinite(left).all() else (np.nan, np.nan)
+        known = np.isfinite(left).all()
+        interval = jackknife_interval(value, left, CORRELATION) if known else (np.nan, np.nan)
         rows.append({"statistic": name, "n": len(concepts.names), "value": value} | _ends(interval))
-    summary = pd.DataFrame([row | beside(row, drawn) for row in rows])
-    return Outcome(
-        summary, edge_table(concepts, space.family.edges, real), node_table(concepts, real),
-        heat_table(space, maps, control_maps),
-    )  # fmt: skip
+    summary = pd.DataFrame([row | beside(str(row["statistic"]), drawn) for row in rows])
+    return Outcome(summary, heat_table(space, maps["cosine"], control_maps))
 
 
-def beside(
-    row: Mapping[str, Any], drawn: Mapping[str, Sequence[Mapping[str, float]]]
-) -> dict[str, float]:
-    """Return the controls of a statistic: mean, central 95% of the draws, and p of a claim."""
-    name, found = row["statistic"], {}
+def beside(statistic: str, drawn: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
+    """Return mean and range of a statistic over the draws of every control that has it."""
+    found = {}
     for control, draws in drawn.items():
-        values = np.array([draw.get(name, np.nan) for draw in draws])
+        values = np.array([draw.get(statistic, np.nan) for draw in draws])
         values = values[np.isfinite(values)]
-        if not len(values):
-            continue
-        found[control] = float(values.mean())
-        found[f"{control}_low"], found[f"{control}_high"] = percentile_interval(values)
-        if name in MORE_IS_BETTER:
-            sign = 1 if MORE_IS_BETTER[name] else -1
-            found[f"{control}_p"] = permutation_p(sign * row["value"], sign * values)
+        if len(values):
+            found |= mean_and_range(control, values)
     return found
+
+
+def mean_and_range(control: str, draws: np.ndarray) -> dict[str, float]:
+    """Return mean, least and most of the `draws` of a control: `x`, `x_low` and `x_high`."""
+    return {
+        control: float(draws.mean()),
+        f"{control}_low": float(draws.min()),
+        f"{control}_high": float(draws.max()),
+    }
 
 
 def mean_interval(
@@ -219,38 +214,23 @@ def mean_interval(
     )
 
 
-def edge_table(concepts: Concepts, edges: np.ndarray, real: Values) -> pd.DataFrame:
-    """Return a row per child and parent with the cosines of `real`."""
-    names = np.array(concepts.names)
-    sizes = np.array([len(some) for some in concepts.members])
-    child, parent = edges.T
-    return pd.DataFrame(
-        {"child": names[child], "parent": names[parent],
-         "n_child": sizes[child], "n_parent": sizes[parent]}
-        | {name: real[name] for name in ("to_parent", "to_stranger")}
-        | {f"{name}_on_rest": real[f"held_out_{name}_on_rest"] for name in ("rest", "child")}
-    )  # fmt: skip
-
-
-def node_table(concepts: Concepts, real: Values) -> pd.DataFrame:
-    """Return a row per concept with its mean projections."""
-    return pd.DataFrame(
-        {"concept": concepts.names, "n_tokens": [len(some) for some in concepts.members]}
-        | {name: real[f"held_out_{name}"] for name in ("train", "test", "random")}
-    )
-
-
 def heat_table(
-    space: Space, maps: Mapping[str, np.ndarray], control: Mapping[str, np.ndarray] | None
+    space: Space, cosine: np.ndarray, control: Mapping[str, np.ndarray] | None
 ) -> pd.DataFrame:
-    """Return closeness and cosines of concepts i < j of the tree order, to three decimals."""
+    """Return what the heat maps show: closeness and cosine of concepts i < j of the tree order.
+
+    In hundredths, as whole numbers, and without i and j, which follow from the order of the rows:
+    (0, 1), (0, 2), ... `cosine_nested` is of the first nested control.
+    """
     order = claims.tree_order(space.concepts.parents)
     i, j = np.triu_indices(len(order), 1)
-    pair = (order[i], order[j])
-    columns = {"closeness": space.family.closeness, **maps}
-    columns |= {f"{name}_nested": map_ for name, map_ in (control or {}).items()}
-    table = {name: np.round(map_[pair], 3).astype(np.float32) for name, map_ in columns.items()}
-    return pd.DataFrame({"i": i.astype(np.int32), "j": j.astype(np.int32)} | table)
+    columns = {"closeness": space.family.closeness, "cosine": cosine}
+    if control is not None:
+        columns["cosine_nested"] = control["cosine"]
+    return pd.DataFrame(
+        {name: np.round(100 * map_[order[i], order[j]]).astype(np.int8)
+         for name, map_ in columns.items()}
+    )  # fmt: skip
 
 
 def _mean(values: np.ndarray) -> float:
@@ -262,7 +242,7 @@ def _ends(interval: tuple[float, float]) -> dict[str, float]:
 
 
 def _unit_of(name: str) -> str:
-    if name in ("held_out_train", "held_out_test", "held_out_random"):
+    if name in ("held_out_test", "held_out_random"):
         return "concept"
     if "grandparent" in name:
         return "chain"

@@ -10,12 +10,10 @@ import pandas as pd
 from universality.hierarchy import interventions, polytopes
 from universality.hierarchy.claims import family
 from universality.hierarchy.graph import Concepts, restricted
-from universality.hierarchy.study import Outcome, Space, study
+from universality.hierarchy.study import Outcome, Space, mean_and_range, orders, study
 from universality.hierarchy.vectors import Estimator, Whitening, concept_vectors, whitening
-from universality.nulls import permutation_p
 from universality.params.hierarchy import ConceptGraph, Hierarchy
 from universality.randomness import generator
-from universality.stats import percentile_interval
 
 
 def claim_tables(
@@ -23,7 +21,7 @@ def claim_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return the claims about every concept with enough tokens, under every ablation.
 
-    `unembedding` `(n_vocab, d)`. `summary` has all ablations; the other tables the first alone.
+    `unembedding` `(n_vocab, d)`. `summary` has all ablations, `heat` the first alone.
     """
     tested = restricted(concepts, concepts.tokens, wanted.min_tokens)
     related = family(tested, generator(settings.seed, key, "strangers"))
@@ -40,24 +38,25 @@ def claim_tables(
         named = {"estimator": ablation.estimator, "causal": ablation.causal}
         summaries.append(outcome.summary.assign(**named))
         if number == 0:
-            found = {"edges": outcome.edges, "concepts": outcome.concepts, "heat": outcome.heat}
+            found = {"heat": outcome.heat}
     return {"summary": pd.concat(summaries, ignore_index=True), **found}
 
 
 def polytope_tables(
     key: str,
     rows: np.ndarray,
-    pieces: list[str],
     concepts: Concepts,
     wanted: ConceptGraph,
     settings: Hierarchy,
 ) -> dict[str, pd.DataFrame]:
-    """Return the statistics of every polytope beside random parts of its parent, and its points.
+    """Return the statistics of every polytope beside its controls, and its points.
 
-    `rows` `(n_vocab, d)` are whitened; `pieces` the text of every token.
+    `rows` `(n_vocab, d)` are whitened. Controls are random parts of the parent, random words of the
+    graph, and, as published, shuffled unembeddings.
     """
     estimator: Estimator = settings.ablations[0].estimator
-    tables, points = [], []
+    tables: list[pd.DataFrame] = []
+    points: list[pd.DataFrame] = []
     for name, synsets in wanted.polytopes.items():
         rng = generator(settings.seed, key, "polytope", name)
         nodes = [concepts.find(synset) for synset in synsets]
@@ -65,36 +64,39 @@ def polytope_tables(
             concepts.members[nodes[0]], [concepts.members[node] for node in nodes[1:]]
         )
         random = [polytopes.random_corners(real, rng) for _ in range(settings.nulls.n_nested)]
-        table = polytopes.compared(rows, real, random, estimator, settings.n_groups, rng)
+        others: dict[str, list[polytopes.Corners]] = {"nested": [], "shuffled": []}
+        for control, order in orders(len(rows), concepts.tokens, settings.nulls, rng):
+            others[control].append(polytopes.exchanged(real, order))
+        table = polytopes.compared(rows, real, random, others, estimator, settings.n_groups, rng)
         tables.append(table.assign(polytope=name))
         for kind, some in (("real", real), ("random", random[0])):
-            points += _points(name, kind, rows, pieces, some, synsets, estimator)
+            points += _points(name, kind, rows, some, synsets, estimator)
     if not tables:
         return {}
-    return {"polytopes": pd.concat(tables, ignore_index=True), "points": pd.DataFrame(points)}
+    return {
+        "polytopes": pd.concat(tables, ignore_index=True),
+        "points": pd.concat(points, ignore_index=True),
+    }
 
 
 def _points(
     name: str,
     kind: str,
     rows: np.ndarray,
-    pieces: list[str],
     found: polytopes.Corners,
     synsets: list[str],
     estimator: Estimator,
-) -> list[dict[str, Any]]:
-    """Return the corners, and the tokens of each category, in the span of the corners."""
+) -> list[pd.DataFrame]:
+    """Return the corners, and the tokens of each category, in the widest plane of the corners."""
     vectors = concept_vectors(rows, found.categories, estimator)
-    span = polytopes.span_of(vectors)[:3]
-    labels = ("x", "y", "z")[: len(span)]
-    points: list[dict[str, Any]] = []
+    plane = polytopes.span_of(vectors)[:2].T
+    tables = []
     for category, vector, some in zip(synsets[1:], vectors, found.categories, strict=True):
-        places = [("", vector), *((pieces[token], rows[token]) for token in some)]
-        for text, place in places:
-            at = dict(zip(labels, (span @ place).tolist(), strict=True))
-            row = {"polytope": name, "kind": kind, "category": category, "token": text}
-            points.append(row | at)
-    return points
+        x, y = (np.vstack([vector[None], rows[some]]) @ plane).T.astype(np.float32)
+        is_corner = np.arange(len(x)) == 0
+        at = {"polytope": name, "kind": kind, "category": category, "corner": is_corner}
+        tables.append(pd.DataFrame(at | {"x": x, "y": y}))
+    return tables
 
 
 def intervention_table(
@@ -106,10 +108,11 @@ def intervention_table(
     wanted: ConceptGraph,
     settings: Hierarchy,
 ) -> pd.DataFrame:
-    """Return how adding l_child - l_parent changes mean logits and probabilities at real prompts.
+    """Return how adding l_child - l_parent changes mean logits at real prompts.
 
-    `documents` `(n,)` is each prompt's. A row per pair, of `contrast` child and parent, beside a
-    random part of the real parent as the child (`nested`) and a random vector of equal length.
+    `documents` `(n,)` is each prompt's. A row per pair and `contrast`, child or parent. Two
+    controls: a random part of the real parent as the child (`nested`), and a random vector of equal
+    length.
     """
     rows = white(prompts.unembedding)
     estimator: Estimator = settings.ablations[0].estimator
@@ -136,7 +139,6 @@ def intervention_table(
 
         vector, sets = changes(child)
         found = interventions.contrasts(prompts, vector, strength, *sets)
-        moved = interventions.masses(prompts, vector, strength, *sets)
         controls: Mapping[str, list[tuple[np.ndarray, ...]]] = {"nested": [], "random": []}
         for _ in range(settings.nulls.n_nested):
             drawn, of = changes(rng.choice(parent, size=len(child), replace=False))
@@ -148,17 +150,13 @@ def intervention_table(
             row: dict[str, Any] = {
                 "parent": parent_name, "child": child_name, "contrast": contrast,
                 "n_prompts": len(documents), "n_test": len(sets[number]),
-                "probability": moved[number],
             }  # fmt: skip
             row |= interventions.mean_and_interval(
                 found[number], documents, settings.n_bootstrap, rng
             )
-            claimed = interventions.CLAIMED[contrast]
             for control, draws in controls.items():
                 means = np.array([draw[number].mean() for draw in draws])
-                row[control] = float(means.mean())
-                row[f"{control}_low"], row[f"{control}_high"] = percentile_interval(means)
-                row[f"{control}_p"] = permutation_p(claimed(row["value"]), claimed(means))
+                row |= mean_and_range(control, means)
             table.append(row)
     return pd.DataFrame(table)
 

@@ -1,7 +1,7 @@
-"""The uncertainty of matched correlations over documents, without matching again.
+"""The correlations of matched pairs on some of the documents, without matching again.
 
-Partners stay those found on all documents; only the correlation of each pair is recomputed. The
-interval therefore covers which text was read, not which partner was chosen.
+Partners stay those found on all documents; only the correlation of each pair is computed anew. An
+interval made of these therefore covers which text was read, not which partner was chosen.
 """
 
 from dataclasses import dataclass
@@ -45,9 +45,11 @@ def document_sums(a: Columns, b: Columns, documents: np.ndarray) -> DocumentSums
 
 
 def resampled_r(sums: DocumentSums, weights: np.ndarray) -> np.ndarray:
-    """Return each pair's correlation for document weights `(n_bootstrap, n_documents)`.
+    """Return each pair's correlation for document weights `(n_weightings, n_documents)`.
 
-    The result is `(n_bootstrap, n_pairs)`; 0 where a resample left a feature constant.
+    A weight says how often a document counts: 0 or 1 where some are left out
+    (`stats.kept_documents`). The result is `(n_weightings, n_pairs)`; 0 where a feature is constant
+    on what is left.
     """
     n = (weights @ sums.n)[:, None]
     a, b = (weights @ total / n for total in (sums.a, sums.b))

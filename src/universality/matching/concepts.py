@@ -37,7 +37,7 @@ def concept_table(
     """
     r = np.concatenate([match.alive_r for match in matches])
     null_r = np.concatenate([match.alive_null_r for match in matches], axis=1)
-    resampled = np.concatenate([match.bootstrap_r for match in matches], axis=1)
+    left_out = np.concatenate([match.left_out_r for match in matches], axis=1)
     rows = []
     for concept, masks in members.items():
         mask = np.concatenate(
@@ -47,14 +47,14 @@ def concept_table(
         row: dict[str, Any] = {"concept": concept, "n_features": n, "n_alive": len(r)}
         if n:
             drawn = np.array([np.median(rng.choice(r, n, replace=False)) for _ in range(n_random)])
-            row |= judged("median_r", median, r[mask], resampled[:, mask], null_r[:, mask])
+            row |= judged("median_r", median, r[mask], left_out[:, mask], null_r[:, mask])
             row |= {
                 "median_r_random": float(drawn.mean()),
                 "median_r_random_p_higher": permutation_p(row["median_r"], drawn),
                 "median_r_random_p_lower": permutation_p(-row["median_r"], -drawn),
             }
         rows.append(row)
-    columns = ("median_r_p", "median_r_random_p_higher", "median_r_random_p_lower")
+    columns = ("median_r_random_p_higher", "median_r_random_p_lower")
     return with_q(pd.DataFrame(rows), *columns)
 
 
@@ -90,9 +90,9 @@ def subset_table(
     """Return one row per subset of the positions: features matched anew on these rows alone.
 
     `subsets` are (kind, concept) -> rows; `sample(documents, *names)` makes the null and the
-    resamples for some rows. Few positions raise r by themselves, so as many are drawn at random:
-    single ones for kind `tokens`, whole documents for `topic` (`median_r_random`). Subsets of
-    fewer than `min_positions` rows, or of fewer than 4 documents, are counted and not matched.
+    groups of documents for some rows. Few positions raise r by themselves, so as many are drawn at
+    random: single ones for kind `tokens`, whole documents for `topic` (`median_r_random`). Subsets
+    of fewer than `min_positions` rows, or of fewer than 4 documents, are counted, not matched.
     """
     found = []
     for (kind, concept), rows in subsets.items():
@@ -103,7 +103,7 @@ def subset_table(
             row |= summary([matched], [[matched]] * len(matched.null_forward), threshold)
             drawn = _as_many(kind, rows, documents, rng)
             of_drawn = sample(documents[drawn], kind, concept, "random")
-            alone = replace(of_drawn, offsets=of_drawn.offsets[:0], weights=of_drawn.weights[:0])
+            alone = replace(of_drawn, offsets=of_drawn.offsets[:0], kept=of_drawn.kept[:0])
             by_chance = match_layers(a[drawn], b[drawn], alone)
             row["n_features_random"] = len(by_chance.alive_r)
             row["median_r_random"] = float(np.median(by_chance.alive_r))

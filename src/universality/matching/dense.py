@@ -29,11 +29,11 @@ def match_neurons(
     forward, backward = partners(0)
     nulls = [partners(int(offset)) for offset in sample.offsets]
     pairs = nearest(forward)
-    bootstrap_r = np.zeros((len(sample.weights), len(pairs.a)), dtype=np.float32)
+    left_out_r = np.zeros((len(sample.kept), len(pairs.a)), dtype=np.float32)
     for first in range(0, len(pairs.a), _COLUMNS):
         part = slice(first, first + _COLUMNS)
         sums = document_sums(a[:, pairs.a[part]], b[:, pairs.b[part]], sample.documents)
-        bootstrap_r[:, part] = resampled_r(sums, sample.weights)
+        left_out_r[:, part] = resampled_r(sums, sample.kept)
     return LayerMatch(
         *layers,
         kept_a,
@@ -44,7 +44,7 @@ def match_neurons(
         backward,
         [null[0] for null in nulls],
         [null[1] for null in nulls],
-        bootstrap_r,
+        left_out_r,
     )
 
 

@@ -66,7 +66,7 @@ def filtered(
             int(match.alive_a.sum()),
             pairs,
             [null[name].score for null in nulls],
-            match.bootstrap_r[:, place[pairs.a]],
+            match.left_out_r[:, place[pairs.a]],
         )
         for name, pairs in filters.steps(nearest(match.forward), tops_a, tops_b).items()
     ]

@@ -11,8 +11,8 @@ from universality.matching.engine.moments import Sparse
 from universality.matching.engine.partners import Matcher
 from universality.matching.pairings import Partners
 from universality.matching.study import Sample, alive_features
-from universality.matching.tables import statistics
-from universality.nulls import judged, permutation_p
+from universality.matching.tables import RANGES, statistics
+from universality.nulls import judged, null_range
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Carried:
     """r of the partner that would be chosen here."""
     same: np.ndarray
     """Whether that is the same one."""
-    resampled_r: np.ndarray
-    """r of the same pairs over resampled documents, `(n_bootstrap, n_pairs)`."""
+    left_out_r: np.ndarray
+    """r of the same pairs without one group of documents each, `(groups, n_pairs)`."""
 
 
 def carried_over(a: Sparse, b: Sparse, known: Partners, sample: Sample) -> Carried:
@@ -58,7 +58,7 @@ def carried_over(a: Sparse, b: Sparse, known: Partners, sample: Sample) -> Carri
         same.append(r[-1] >= best_r[-1])
     sums = document_sums(a[:, features], b[:, partner], sample.documents)
     arrays = np.array(r), np.array(best_r), np.array(same)
-    return Carried(n_known, known.r[features], *arrays, resampled_r(sums, sample.weights))
+    return Carried(n_known, known.r[features], *arrays, resampled_r(sums, sample.kept))
 
 
 def carried_row(parts: Sequence[Carried], threshold: float) -> dict[str, Any]:
@@ -72,16 +72,15 @@ def carried_row(parts: Sequence[Carried], threshold: float) -> dict[str, Any]:
         *((part.first_r, part.best_r[0]) for part in parts), strict=True
     ))  # fmt: skip
     r = np.concatenate([part.r for part in parts], axis=1)
-    resampled = np.concatenate([part.resampled_r for part in parts], axis=1)
+    left_out = np.concatenate([part.left_out_r for part in parts], axis=1)
     row: dict[str, Any] = {"n_known": sum(part.n_known for part in parts), "n_pairs": len(first)}
     if not len(first):
         return row
     same = np.concatenate([part.same for part in parts], axis=1).mean(axis=1)
-    row |= {"same_partner": float(same[0]), "same_partner_null": float(same[1:].mean())}
-    row["same_partner_p"] = permutation_p(float(same[0]), same[1:])
+    row |= {"same_partner": float(same[0]), **null_range("same_partner", same[1:])}
     for name in ("median_r", "share_above"):
         statistic = statistics(threshold)[name]
-        row |= judged(name, statistic, r[0], resampled, r[1:])
+        row |= judged(name, statistic, r[0], left_out, r[1:], RANGES[name])
         row |= {
             f"{name}_first": float(statistic(first)),
             f"{name}_anew": float(statistic(best)),

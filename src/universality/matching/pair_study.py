@@ -20,6 +20,7 @@ from universality.matching.files import PairInputs
 from universality.matching.filters import ALL, Filters, filtered, removed_alone
 from universality.matching.pairings import nearest
 from universality.matching.study import (
+    N_FEW_NULL,
     LayerMatch,
     PairedLayers,
     Sample,
@@ -39,18 +40,15 @@ from universality.matching.tables import (
     meeting_table,
     pairing_table,
     pairs_table,
-    scatter_table,
     summary,
 )
 from universality.matching.tokens import top_tokens
-from universality.params.matching import ConceptLists, Matching
+from universality.params.matching import ConceptLists, Matching, Subsets
 from universality.progress import progress
 from universality.randomness import generator
 
 NEEDS_EVERY_SCORE = ("hungarian", "transport")
 """Pairings that the best partners do not tell: their pairs are written down."""
-N_VARIANT_NULL = 3
-"""Null draws where only the size of an effect is asked for."""
 
 _log = logging.getLogger(__name__)
 Tops = tuple[dict[int, np.ndarray], dict[int, np.ndarray]]
@@ -85,7 +83,6 @@ def match_pair(
     chosen = [by_layers[layers] for layers in zip(best["layer_a"], best["layer_b"], strict=True)]
     top = best.loc[best["median_r"].idxmax()]
     example = by_layers[int(top["layer_a"]), int(top["layer_b"])]
-    sides = inputs.a[example.layer_a], inputs.b[example.layer_b]
     positions = {
         "n_positions": len(documents),
         "n_documents": n_documents,
@@ -101,9 +98,12 @@ def match_pair(
         "pairings": pairing_table(paired, settings.threshold),
         "meeting": _meeting(key, inputs, sample, chosen, settings),
         **by_tokens,
-        "subsets": _subsets(key, inputs, example, settings, lists),
-        "unfiltered": _unfiltered(inputs, sample, chosen, settings),
     }
+    if settings.variants:
+        tables["unfiltered"] = _unfiltered(inputs, sample, chosen, settings)
+    if settings.concepts.subsets:
+        wanted = settings.concepts.subsets
+        tables["subsets"] = _subsets(key, inputs, example, settings, wanted, lists)
     every_score = [one for one in paired if one.pairing in NEEDS_EVERY_SCORE]
     pairs = [
         *(pairs_table(one.pairing, by_layers[one.layer_a, one.layer_b], one.pairs)
@@ -114,7 +114,6 @@ def match_pair(
         "pairs": pd.concat(pairs, ignore_index=True),
         "features": pd.concat(map(feature_table, matches), ignore_index=True),
         "backward": pd.concat(map(backward_table, matches), ignore_index=True),
-        "scatter": scatter_table(example, *sides, settings.n_scatter),
     } | {name: table.assign(**positions) for name, table in tables.items()}
 
 
@@ -141,7 +140,7 @@ def _meeting(
 ) -> pd.DataFrame:
     random = generator(settings.seed, "meeting documents", key)
     n_documents = len(np.unique(sample.documents))
-    shifts = random.integers(1, n_documents, size=settings.n_null)
+    shifts = random.integers(1, n_documents, size=min(settings.n_null, N_FEW_NULL))
     nulls = [
         null_of_meeting_documents(
             match, inputs.a[match.layer_a], inputs.b[match.layer_b], sample, shifts
@@ -208,7 +207,12 @@ def _by_tokens(
 
 
 def _subsets(
-    key: str, inputs: PairInputs, match: LayerMatch, settings: Matching, lists: ConceptLists
+    key: str,
+    inputs: PairInputs,
+    match: LayerMatch,
+    settings: Matching,
+    wanted: Subsets,
+    lists: ConceptLists,
 ) -> pd.DataFrame:
     """Match one pair of layers anew on a concept's positions, and on the text of one topic."""
     rows: dict[tuple[str, str], np.ndarray] = {}
@@ -216,7 +220,7 @@ def _subsets(
         keywords = inputs.vocabulary.find(words)
         rows["tokens", concept] = concept_rows(inputs.token_a, keywords)
         rows["topic", concept] = topic_rows(
-            inputs.token_a, inputs.documents, keywords, settings.concepts.topic_share
+            inputs.token_a, inputs.documents, keywords, wanted.topic_share
         )
 
     def sample(documents: np.ndarray, *names: str) -> Sample:
@@ -225,7 +229,7 @@ def _subsets(
     return subset_table(
         inputs.a[match.layer_a], inputs.b[match.layer_b], inputs.documents, rows, sample,
         generator(settings.seed, "subsets", key), settings.threshold,
-        settings.concepts.min_positions,
+        wanted.min_positions,
     ).assign(layer_a=match.layer_a, layer_b=match.layer_b)  # fmt: skip
 
 
@@ -233,7 +237,7 @@ def _unfiltered(
     inputs: PairInputs, sample: Sample, chosen: Sequence[LayerMatch], settings: Matching
 ) -> pd.DataFrame:
     """Return the headline numbers with rare features kept, and with BOS among the positions."""
-    few = replace(sample, offsets=sample.offsets[:N_VARIANT_NULL])
+    few = replace(sample, offsets=sample.offsets[:N_FEW_NULL])
     documents = np.concatenate([sample.documents, np.unique(sample.documents)])
     variants: Mapping[str, Any] = {
         "rare_kept": replace(few, min_count=1),

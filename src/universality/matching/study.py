@@ -18,10 +18,10 @@ from universality.matching.pairings import (
 from universality.nulls import documents_meeting, shift_offsets
 from universality.params.matching import Matching
 from universality.randomness import generator
-from universality.stats import document_weights
+from universality.stats import kept_documents
 
-N_SLOW_NULL = 3
-"""Null draws of the pairings that need every score, which are slow."""
+N_FEW_NULL = 3
+"""Null draws of what is slow, or a variant of which only the size of the effect is asked."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,24 @@ class Sample:
     """Document of every row, `(n,)`."""
     offsets: np.ndarray
     """Shifts of B's rows that make the null (`nulls.shift_offsets`)."""
-    weights: np.ndarray
-    """Resampled documents (`stats.document_weights`)."""
+    kept: np.ndarray
+    """The documents that stay when one group is left out (`stats.kept_documents`)."""
     min_count: int
     memory_mb: float = 1024
 
 
 def draw_sample(documents: np.ndarray, settings: Matching, *names: str) -> Sample:
-    """Draw the null and the resamples for rows of `documents` `(n,)`; `names` tell draws apart."""
+    """Draw the null's shifts and the groups of documents for rows of `documents` `(n,)`.
+
+    `names` tell draws apart.
+    """
     return Sample(
         documents,
         shift_offsets(documents, settings.n_null, generator(settings.seed, "null", *names)),
-        document_weights(
+        kept_documents(
             len(np.unique(documents)),
-            settings.n_bootstrap,
-            generator(settings.seed, "bootstrap", *names),
+            settings.n_groups,
+            generator(settings.seed, "groups", *names),
         ),
         settings.min_count,
         settings.memory_mb,
@@ -74,8 +77,8 @@ class LayerMatch:
     null_forward: list[Partners]
     """The same under each shift of B."""
     null_backward: list[Partners]
-    bootstrap_r: np.ndarray
-    """r with the partner held fixed, over resampled documents, `(n_bootstrap, alive of A)`."""
+    left_out_r: np.ndarray
+    """r without one group of documents each, partners held fixed, `(groups, alive of A)`."""
 
     @property
     def alive_r(self) -> np.ndarray:
@@ -118,8 +121,8 @@ def match_layers(
     forward, backward = partners(0)
     nulls = [partners(int(offset)) for offset in sample.offsets]
     pairs = nearest(forward)
-    bootstrap_r = np.zeros((len(sample.weights), len(alive_a)), dtype=np.float32)
-    bootstrap_r[:, np.searchsorted(alive_a, pairs.a)] = _resampled(a, b, pairs, sample)
+    left_out_r = np.zeros((len(sample.kept), len(alive_a)), dtype=np.float32)
+    left_out_r[:, np.searchsorted(alive_a, pairs.a)] = _left_out(a, b, pairs, sample)
     return LayerMatch(
         *layers,
         kept_a,
@@ -130,7 +133,7 @@ def match_layers(
         backward,
         [null[0] for null in nulls],
         [null[1] for null in nulls],
-        bootstrap_r,
+        left_out_r,
     )
 
 
@@ -145,8 +148,8 @@ class PairedLayers:
     pairs: Pairing
     null_r: list[np.ndarray]
     """r of the pairs that are found under each shift of B, which may be fewer or more."""
-    bootstrap_r: np.ndarray
-    """r of the pairs over resampled documents, `(n_bootstrap, n_pairs)`."""
+    left_out_r: np.ndarray
+    """r of the pairs without one group of documents each, `(groups, n_pairs)`."""
 
 
 def pair_layers(
@@ -167,11 +170,11 @@ def pair_layers(
         a[:, alive_a], b[:, alive_b], exclude_self=exclude_self, memory_mb=sample.memory_mb
     )
 
-    def resampled(pairs: Pairing) -> np.ndarray:
-        # Those of A with their best partner are resampled already.
+    def left_out(pairs: Pairing) -> np.ndarray:
+        # Those of A with their best partner are known already.
         if np.array_equal(match.forward.partner[pairs.a], pairs.b):
-            return match.bootstrap_r[:, np.searchsorted(alive_a, pairs.a)]
-        return _resampled(a, b, pairs, sample)
+            return match.left_out_r[:, np.searchsorted(alive_a, pairs.a)]
+        return _left_out(a, b, pairs, sample)
 
     def from_scores(offset: int) -> dict[str, Pairing]:
         pairings = by_all_scores(matcher.all_scores(offset), epsilon)
@@ -181,7 +184,7 @@ def pair_layers(
         }
 
     nulls = [
-        by_nearest(forward, backward) | (from_scores(int(offset)) if draw < N_SLOW_NULL else {})
+        by_nearest(forward, backward) | (from_scores(int(offset)) if draw < N_FEW_NULL else {})
         for draw, (offset, forward, backward) in enumerate(
             zip(sample.offsets, match.null_forward, match.null_backward, strict=True)
         )
@@ -194,7 +197,7 @@ def pair_layers(
             len(alive_a),
             pairs,
             [null[name].score for null in nulls if name in null],
-            resampled(pairs),
+            left_out(pairs),
         )
         for name, pairs in (by_nearest(match.forward, match.backward) | from_scores(0)).items()
     ]
@@ -217,11 +220,11 @@ def null_of_meeting_documents(
     return np.array(found)
 
 
-def _resampled(a: Sparse, b: Sparse, pairs: Pairing, sample: Sample) -> np.ndarray:
-    if not len(sample.weights):
+def _left_out(a: Sparse, b: Sparse, pairs: Pairing, sample: Sample) -> np.ndarray:
+    if not len(sample.kept):
         return np.zeros((0, len(pairs.a)))
     sums = document_sums(a[:, pairs.a], b[:, pairs.b], sample.documents)
-    return resampled_r(sums, sample.weights)
+    return resampled_r(sums, sample.kept)
 
 
 def _among_all(found: Matches, own: np.ndarray, others: np.ndarray, d: int) -> Partners:

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from universality.matching.engine.moments import Sparse
 from universality.matching.pairings import Pairing
 from universality.matching.study import LayerMatch, PairedLayers
-from universality.nulls import judged, or_zero, with_q
+from universality.nulls import judged, or_zero
+from universality.saes.intervals import share_interval
 
 POOLED = -1
 """`layer_a` of the headline row over all layers of A, and `layer_b` where it is not one layer."""
@@ -74,7 +74,7 @@ def layer_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame
                 "median_r_backward": float(median(backward)),
             }
         )
-    return with_q(pd.DataFrame(rows), "median_r_p")
+    return pd.DataFrame(rows)
 
 
 def headline_table(matches: Sequence[LayerMatch], threshold: float) -> pd.DataFrame:
@@ -139,15 +139,15 @@ def summary(
     """Return the numbers of the alive features of `matches`, pooled, with null and interval.
 
     `under_null[s]` are the matches that shift s is judged on. Statistics are of r: median, mean and
-    share of at least `threshold`, each with `_low` and `_high` over documents, `_null` and `_p`.
+    share of at least `threshold`, each with what `nulls.judged` puts beside it.
     """
     r = np.concatenate([match.alive_r for match in matches])
-    resampled = np.concatenate([match.bootstrap_r for match in matches], axis=1)
+    left_out = np.concatenate([match.left_out_r for match in matches], axis=1)
     null = [
         np.concatenate([match.alive_null_r[shift] for match in group])
         for shift, group in enumerate(under_null)
     ]
-    return {"n_features": len(r)} | _numbers(r, resampled, null, threshold)
+    return {"n_features": len(r)} | _numbers(r, left_out, null, threshold)
 
 
 def pairing_table(paired: Sequence[PairedLayers], threshold: float) -> pd.DataFrame:
@@ -163,7 +163,7 @@ def pairing_table(paired: Sequence[PairedLayers], threshold: float) -> pd.DataFr
             r = np.concatenate([one.pairs.score for one in group])
             nulls = zip(*(one.null_r for one in group), strict=True)
             null = [np.concatenate(parts) for parts in nulls]
-            resampled = np.concatenate([one.bootstrap_r for one in group], axis=1)
+            left_out = np.concatenate([one.left_out_r for one in group], axis=1)
             rows.append(
                 {
                     "pairing": name,
@@ -172,7 +172,7 @@ def pairing_table(paired: Sequence[PairedLayers], threshold: float) -> pd.DataFr
                     "n_a": sum(one.n_alive_a for one in group),
                     "n_pairs": len(r),
                     "n_pairs_null": float(np.mean([len(values) for values in null])),
-                    **_numbers(r, resampled, null, threshold),
+                    **_numbers(r, left_out, null, threshold),
                 }
             )
     return pd.DataFrame(rows)
@@ -185,8 +185,10 @@ def filter_table(
 
     `n_removed` are those that the filters before had left, `n_removed_alone` all that it would take
     by itself; `alone` holds the latter for each pair of layers, in the order of `steps`.
+    `share_left` is of all pairs, with Wilson's 95% interval over features of A.
     """
     table = pairing_table(steps, threshold).rename(columns={"pairing": "filter"})
+    table = _with_shares_left(table)
     layers = ["layer_a", "layer_b"]
     table["n_removed"] = -table.groupby(layers)["n_pairs"].diff().fillna(0).astype(int)
     names = table.loc[table["layer_a"] >= 0, layers].drop_duplicates().to_numpy().tolist()
@@ -200,6 +202,22 @@ def filter_table(
         for name, layer_a, layer_b in table[["filter", *layers]].itertuples(index=False)
     ]
     return table
+
+
+def _with_shares_left(table: pd.DataFrame) -> pd.DataFrame:
+    """Add which share of the nearest pairs (`ALL`) each filter has left, over features of A."""
+    alike = table.groupby(["layer_a", "layer_b"])
+    n_all, null_all = (alike[name].transform("first") for name in ("n_pairs", "n_pairs_null"))
+    ends = [
+        share_interval(int(n), int(of)) if of else (0.0, 1.0)
+        for n, of in zip(table["n_pairs"], n_all, strict=True)
+    ]
+    return table.assign(
+        share_left=table["n_pairs"] / n_all.clip(lower=1),
+        share_left_low=[low for low, _ in ends],
+        share_left_high=[high for _, high in ends],
+        share_left_null=table["n_pairs_null"] / null_all.clip(lower=1),
+    )
 
 
 def pairs_table(name: str, match: LayerMatch, pairs: Pairing) -> pd.DataFrame:
@@ -225,7 +243,7 @@ def meeting_table(
     rows = []
     for group, pooled in each_and_all(list(zip(matches, nulls, strict=True))):
         r = np.concatenate([match.alive_r for match, _ in group])
-        resampled = np.concatenate([match.bootstrap_r for match, _ in group], axis=1)
+        left_out = np.concatenate([match.left_out_r for match, _ in group], axis=1)
         null = np.concatenate([null for _, null in group], axis=1)
         first = group[0][0]
         rows.append(
@@ -233,19 +251,19 @@ def meeting_table(
                 "layer_a": POOLED if pooled else first.layer_a,
                 "layer_b": POOLED if pooled else first.layer_b,
                 "n_features": len(r),
-                **_numbers(r, resampled, list(null), threshold),
+                **_numbers(r, left_out, list(null), threshold),
             }
         )
     return pd.DataFrame(rows)
 
 
 def _numbers(
-    r: np.ndarray, resampled: np.ndarray, null: Sequence[np.ndarray], threshold: float
+    r: np.ndarray, left_out: np.ndarray, null: Sequence[np.ndarray], threshold: float
 ) -> dict[str, float]:
     """Return the statistics of `r` `(n,)` with intervals and null."""
     numbers: dict[str, float] = {"n_null": len(null)}
     for name, statistic in statistics(threshold).items():
-        numbers |= judged(name, statistic, r, resampled, null)
+        numbers |= judged(name, statistic, r, left_out, null, RANGES[name])
     return numbers
 
 
@@ -259,30 +277,5 @@ def statistics(threshold: float) -> dict[str, Callable[[np.ndarray], np.ndarray]
 
 
 median = or_zero(np.median)
-
-
-def scatter_table(match: LayerMatch, a: Sparse, b: Sparse, n_pairs: int) -> pd.DataFrame:
-    """Return the activations of `n_pairs` pairs wherever either feature fires.
-
-    The pairs lie in the middle of even shares of r, best first (4: quantiles .875, .625, .375,
-    .125), so that the figure shows typical pairs. The very best would not be one: a feature of the
-    first word of every story is constant where it fires, and matches with r = 1.
-    """
-    alive = np.flatnonzero(match.forward.partner >= 0)
-    order = alive[np.argsort(match.forward.r[alive], kind="stable")]
-    tables = []
-    for pair, quantile in enumerate(1 - (np.arange(n_pairs) + 0.5) / n_pairs):
-        if not len(order):
-            break
-        feature = int(order[round(quantile * (len(order) - 1))])
-        partner = int(match.forward.partner[feature])
-        values = np.column_stack(
-            [np.asarray(side.todense()).ravel() for side in (a[:, [feature]], b[:, [partner]])]
-        )
-        fires = (values != 0).any(axis=1)
-        table = pd.DataFrame(values[fires].astype(np.float32), columns=["a", "b"])
-        keys = {"pair": pair, "quantile": quantile, "r": match.forward.r[feature]}
-        keys |= {"layer_a": match.layer_a, "layer_b": match.layer_b}
-        keys |= {"feature_a": feature, "partner": partner}
-        tables.append(table.assign(**keys))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+RANGES = {"median_r": (-1.0, 1.0), "mean_r": (-1.0, 1.0), "share_above": (0.0, 1.0)}
+"""Between which values each of `statistics` lies."""

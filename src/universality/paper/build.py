@@ -6,6 +6,7 @@ from pathlib import Path
 
 from universality.errors import InputError
 from universality.io import write_json
+from universality.paper.captions import caption_of, captions
 from universality.paper.claims import claims_json, claims_table, read_claims
 from universality.paper.findings import findings_json, read_findings
 from universality.paper.numbers import STUDIES, AllMetrics
@@ -67,8 +68,10 @@ def compile_paper(root: Path) -> bytes:
 
 def inputs(root: Path) -> dict[str, str]:
     """Return what the source reads as `sys.inputs`."""
+    patterns = captions(root / "paper" / "captions")
+    drawn = drawn_figures(root / "figures")
     return {
-        "figures": json.dumps(drawn_figures(root / "figures")),
+        "captions": json.dumps({name: caption_of(name, patterns) for name in drawn}),
         "numbers": json.dumps(read_numbers(root)),
     }
 

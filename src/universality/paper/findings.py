@@ -8,6 +8,7 @@ import ast
 import fnmatch
 import operator
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -21,6 +22,9 @@ from universality.paper.numbers import AllMetrics, Number, parse, shown, value
 
 PLACE = re.compile(r"\{([^{}]+)\}")
 """A number in a sentence or a rule: `{ADDRESS}`, `{ci % 1 ADDRESS}`, `{least STUDY:PATTERN.X}`."""
+REFERENCE = re.compile(r" ?@[\w:.-]*\w")
+"""A work or a section that the paper names beside a sentence."""
+NOT_SO = "Not so in this run."
 MANY: dict[str, Callable[[list[float]], float]] = {
     "least": min,
     "most": max,
@@ -43,6 +47,8 @@ class Finding(BaseModel):
     """A sentence or two, and the comparisons of numbers that make it true, all of them."""
 
     model_config = Strict
+    study: str = ""
+    """The file that it is in."""
     text: str
     rules: Annotated[list[str], Field(min_length=1)]
 
@@ -90,9 +96,10 @@ def sentence(finding: Finding, metrics: AllMetrics) -> str | None:
 
 
 def findings_json(findings: Mapping[str, Finding], metrics: AllMetrics) -> dict[str, Any]:
-    """Return what `finding` of paper/lib.typ and the README print: id -> text, holds, addresses."""
+    """Return what paper/lib.typ, the report and the README print: id -> text, holds and more."""
     return {
         name: {
+            "study": one.study,
             "text": sentence(one, metrics),
             "holds": holds(one, metrics),
             "rules": one.rules,
@@ -100,6 +107,31 @@ def findings_json(findings: Mapping[str, Finding], metrics: AllMetrics) -> dict[
         }
         for name, one in findings.items()
     }
+
+
+def markdown_list(printed: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Return the findings `names` of a `findings_json` as a list in Markdown, for the README.
+
+    Raises `InputError` if there is none of that name, or if the run has no number for it.
+    """
+    items = []
+    for name in names:
+        if name not in printed:
+            raise InputError(f"no finding {name!r} in paper/findings/")
+        text = printed[name]["text"]
+        if text is None:
+            raise InputError(f"finding {name!r}: this run lacks one of its numbers")
+        mark = "" if printed[name]["holds"] else f" **{NOT_SO}**"
+        item = textwrap.fill(
+            without_references(text) + mark, 114, break_long_words=False, break_on_hyphens=False
+        )
+        items.append("- " + item.replace("\n", "\n  "))
+    return "".join(f"{item}\n" for item in items)
+
+
+def without_references(text: str) -> str:
+    """Return the text of a finding without typst's references, which only the paper can follow."""
+    return REFERENCE.sub("", text)
 
 
 def _matching(address: str, metrics: AllMetrics) -> list[str]:

@@ -20,7 +20,7 @@ class Agreement(Section):
     n_shuffles: Annotated[
         int, Field(ge=1, description="shuffles of the partners, for logit weights")
     ]
-    n_bootstrap: Annotated[int, Field(ge=100, description="resamples of documents for intervals")]
+    n_groups: Annotated[int, Field(ge=2, description="groups of documents left out, for intervals")]
     min_token_count: Annotated[
         int, Field(ge=0, description="occurrences of a token, for logit weights to count it")
     ]
@@ -28,4 +28,4 @@ class Agreement(Section):
         float, Field(gt=0, lt=1, description="cosine of shared features, of weights")
     ]
     memory_mb: Annotated[float, Field(gt=0, description="for blocks of features")]
-    seed: Annotated[int, Field(ge=0, description="of the nulls and of the bootstrap")]
+    seed: Annotated[int, Field(ge=0, description="of the nulls and of the groups")]

@@ -17,11 +17,7 @@ class Anatomy(Section):
         Share, Field(description="share of a decoder's squared norm that its neurons explain")
     ]
     few: Annotated[int, Field(ge=2, le=50, description="most neurons of a feature of a few")]
-    n_null: Annotated[int, Field(ge=19, description="draws of every null but the rotations")]
-    n_positions: Annotated[int, Field(ge=100, description="activations for the kurtosis")]
-    n_rotations: Annotated[int, Field(ge=2, description="random rotations of them, the null")]
-    n_axes: Annotated[int, Field(ge=8, description="axes of each rotation, at most")]
-    seed: Annotated[int, Field(ge=0, description="of nulls, mixtures and jackknife groups")]
+    seed: Annotated[int, Field(ge=0, description="of nulls and mixtures")]
 
 
 class Widths(Section):
@@ -32,6 +28,8 @@ class Widths(Section):
     n_documents: Annotated[int, Field(ge=2, description="validation documents for the CE")]
     batch_tokens: Annotated[int, Field(ge=64, description="tokens in a forward pass, about")]
     n_points: Annotated[int, Field(ge=2, description="points of a stitching curve, ends included")]
-    stitched_seeds: Annotated[int, Field(ge=1, description="SAE seeds that are stitched, at most")]
+    stitched_seeds: Annotated[
+        int, Field(ge=0, description="SAE seeds that are stitched, at most; 0: none")
+    ]
     n_bootstrap: Annotated[int, Field(ge=100, description="resamples of documents for intervals")]
     seed: Annotated[int, Field(ge=0, description="of nulls, orders and bootstrap")]

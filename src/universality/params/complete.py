@@ -42,10 +42,10 @@ from universality.params.other_text import NeuronPair, Neurons, OtherText
 from universality.params.remedies import SaeRemedies
 from universality.params.saes import (
     Features,
-    SaeEvaluation,
     SaeGrid,
     SaeGridEvaluation,
     SaeModel,
+    SaesEvaluation,
     SaeTraining,
 )
 from universality.params.similarity import Audit, ComparedPair, Similarity
@@ -87,7 +87,7 @@ class Params(Section):
     error_models: Annotated[list[Id], Field(description="models whose SAE errors are studied")]
     sae_errors: SaeErrors
     toy: Toy
-    sae_evaluation: SaeEvaluation
+    sae_evaluation: SaesEvaluation
     sae_grid_evaluation: SaeGridEvaluation
     features: Features
     dashboards: dict[Id, Dashboard]

@@ -7,9 +7,6 @@ from pydantic import Field, model_validator
 from universality.params.base import Id, Section
 from universality.params.saes import Hook, OwnSteps, Recipe
 
-Thresholds = Annotated[
-    int, Field(ge=2, description="thresholds from 0 to 1 at which curves are drawn")
-]
 Shifts = Annotated[int, Field(ge=1, description="random circular shifts of the positions of B")]
 
 
@@ -33,7 +30,6 @@ class MatchGrids(Section):
     n_searched: Annotated[
         int, Field(ge=1, description="features drawn from B, so that width is not a wider search")
     ]
-    n_thresholds: Thresholds
     sae_seed: Annotated[int, Field(ge=0, description="SAE seed of the other LM and the control")]
 
 
@@ -63,7 +59,6 @@ class MatchProgress(OwnSteps):
     n_documents: Annotated[int, Field(ge=2, description="validation documents, at most")]
     batch_tokens: Annotated[int, Field(ge=64, description="tokens in a forward pass, about")]
     n_null: Shifts
-    n_thresholds: Thresholds
 
     @model_validator(mode="after")
     def _distinct(self) -> "MatchProgress":

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from universality.params.base import Id, Section
 from universality.params.steering import Multiplier
@@ -45,15 +45,6 @@ class Decomposition(Section):
     n_random: Annotated[int, Field(ge=19, description="random vectors as long as each, as null")]
 
 
-class Ablated(Section):
-    """Features taken out downstream, by the words they fire on."""
-
-    contrast: Annotated[Id, Field(description="key of data/contrasts.yaml that is steered with")]
-    words: Annotated[
-        dict[Id, list[str]], Field(min_length=1, description="name -> tokens of its features")
-    ]
-
-
 class SteeredParts(Section):
     """A model that is steered with parts of vectors, and its SAEs."""
 
@@ -62,24 +53,9 @@ class SteeredParts(Section):
     centred: Centred
     downstream: Annotated[
         list[Id],
-        Field(description="SAEs of later layers: to ablate their features, and to patch them in"),
+        Field(description="SAEs of later layers, to patch them in"),
     ]
     contrasts: Contrasted
     multipliers: Multipliers
     n_prompts: Annotated[int, Field(ge=2, description="prompts of a contrast, from the first")]
     n_new: Annotated[int, Field(ge=1, le=512, description="tokens of a continuation")]
-    ablated: dict[Id, Ablated]
-    n_random: Annotated[int, Field(ge=19, description="random sets of features, as null")]
-    n_top: Annotated[int, Field(ge=1, description="top positions that a feature is judged by")]
-    min_hits: Annotated[int, Field(ge=1, description="of these on one of the words")]
-
-    @model_validator(mode="after")
-    def _within(self) -> "SteeredParts":
-        if self.min_hits > self.n_top:
-            raise ValueError(f"min_hits is {self.min_hits}, more than n_top, {self.n_top}")
-        for name, ablated in self.ablated.items():
-            if ablated.contrast not in self.contrasts:
-                raise ValueError(
-                    f"ablated.{name} is about {ablated.contrast!r}, which is not in contrasts"
-                )
-        return self

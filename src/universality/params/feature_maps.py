@@ -1,15 +1,25 @@
 """Parameters of the maps of features, of their clusters and of words of a known order."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, RootModel, model_validator
 
 from universality.params.base import Id, Section
 from universality.params.matching import Pair
 
+Part = Literal["points", "cca", "clusters", "shapes", "words"]
+
 
 class FeatureMap(Pair):
     """A matched pair, and the layer of each model whose features are mapped."""
+
+    parts: Annotated[
+        list[Part],
+        Field(
+            description="what there is beside circles: points of the maps, CCA on them, clusters "
+            "of features, shapes of clusters, or words in reconstructions and in the text"
+        ),
+    ]
 
     layer_a: Annotated[int, Field(ge=0, description="layer of A")]
     layer_b: Annotated[int, Field(ge=0, description="layer of B")]
@@ -28,9 +38,7 @@ class Maps(Section):
     n_epochs: Annotated[int, Field(ge=20, description="UMAP's n_epochs; its own default is 500")]
     min_cluster_size: Annotated[int, Field(ge=2, description="HDBSCAN's, and of graph clusters")]
     n_top: Annotated[int, Field(ge=1, description="strongest positions that name a feature")]
-    n_components: Annotated[
-        int, Field(ge=2, description="principal components of the spectra, and for CCA, at most")
-    ]
+    n_components: Annotated[int, Field(ge=2, description="principal components for CCA, at most")]
     graph_neighbours: Annotated[int, Field(ge=1, description="links of a feature in the graph")]
     graph_false: Annotated[
         float, Field(gt=0, lt=1, description="share of random directions that may have a link")
@@ -43,7 +51,7 @@ class Maps(Section):
     n_planes: Annotated[int, Field(ge=1, description="planes of neighbouring components")]
     min_positions: Annotated[int, Field(ge=2, description="of every word, to test its order")]
     batch_tokens: Annotated[int, Field(ge=64, description="tokens in a forward pass, about")]
-    n_null: Annotated[int, Field(ge=2, description="random rows and clouds, which are slow")]
+    n_null: Annotated[int, Field(ge=2, description="clouds without structure, null of shapes")]
     n_permutations: Annotated[int, Field(ge=19, description="permutations for p-values")]
     n_groups: Annotated[int, Field(ge=2, description="groups left out for intervals")]
     seed: Annotated[int, Field(ge=0, description="of maps, nulls and samples")]

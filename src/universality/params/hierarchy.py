@@ -94,7 +94,9 @@ class Hierarchy(Section):
     intervening: Annotated[Intervening, Field(description="vectors added at real prompts")]
     n_groups: Annotated[int, Field(ge=3, description="of tokens or concepts, for the jackknife")]
     n_bootstrap: Annotated[int, Field(ge=100, description="resamples of parents, for intervals")]
-    n_permutations: Annotated[int, Field(ge=19, description="of concepts' names, between models")]
+    n_permutations: Annotated[
+        int, Field(ge=199, description="of concepts' names, between models, for a p-value")
+    ]
     seed: Annotated[int, Field(ge=0, description="of all that is drawn at random")]
 
     @model_validator(mode="after")
@@ -115,6 +117,10 @@ class ConceptLayers(Section):
     n_other: Annotated[int, Field(ge=1, description="other tokens, for the covariance")]
     layers: Annotated[
         list[Annotated[int, Field(ge=0)]], Field(min_length=1, description="residual after them")
+    ]
+    forms: Annotated[
+        list[Literal["alone", "in context"]],
+        Field(min_length=1, description="of a token: after BOS alone, after beginnings of stories"),
     ]
     n_contexts: Annotated[
         int, Field(ge=1, description="prefixes of stories that each token is put after")

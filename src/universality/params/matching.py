@@ -31,15 +31,21 @@ class PairFilters(Section):
     ]
 
 
+class Subsets(Section):
+    """Positions of a concept's words and stories about it, on which features are matched anew."""
+
+    topic_share: Annotated[
+        float, Field(gt=0, lt=1, description="share of the documents that are text of one topic")
+    ]
+    min_positions: Annotated[int, Field(ge=10, description="least positions to match anew on")]
+
+
 class Concepts(Section):
     """How features and positions are told to belong to a concept of data/concepts.yaml."""
 
     min_hits: Annotated[int, Field(ge=1, description="top tokens that must be keywords")]
     n_random: Annotated[int, Field(ge=19, description="random sets of as many features, as null")]
-    topic_share: Annotated[
-        float, Field(gt=0, lt=1, description="share of the documents that are text of one topic")
-    ]
-    min_positions: Annotated[int, Field(ge=10, description="least positions to match anew on")]
+    subsets: Annotated[Subsets | None, Field(description="null: features are not matched anew")]
 
 
 class ConceptLists(Section):
@@ -54,9 +60,8 @@ class Matching(Section):
 
     min_count: Annotated[int, Field(ge=1, description="positions a feature must fire on")]
     n_null: Annotated[int, Field(ge=1, description="random circular shifts of the positions of B")]
-    n_bootstrap: Annotated[int, Field(ge=100, description="resamples of documents for intervals")]
-    n_scatter: Annotated[
-        int, Field(ge=1, description="feature pairs in the scatter figure, from best to typical")
+    n_groups: Annotated[
+        int, Field(ge=2, description="groups of documents that are left out, for intervals")
     ]
     memory_mb: Annotated[float, Field(gt=0, description="for blocks of features, beside the files")]
     threshold: Annotated[float, Field(gt=0, lt=1, description="correlation of a shared feature")]
@@ -64,6 +69,9 @@ class Matching(Section):
         float | None,
         Field(ge=0.01, description="entropy of optimal transport; null: without that pairing"),
     ]
+    variants: Annotated[
+        bool, Field(description="also match with rare features, and with the beginning of texts")
+    ]
     filters: PairFilters
     concepts: Concepts
-    seed: Annotated[int, Field(ge=0, description="of the null and of the bootstrap")]
+    seed: Annotated[int, Field(ge=0, description="of the null and of the groups")]

@@ -167,15 +167,29 @@ class SaeTraining(Section):
 class SaeEvaluation(Section):
     """How SAEs are judged on validation text."""
 
-    n_documents: Annotated[int, Field(ge=2, description="validation documents")]
+    n_documents: Annotated[
+        int, Field(ge=2, description="validation documents for the cross-entropy")
+    ]
     batch_tokens: Annotated[int, Field(ge=64, description="tokens in a forward pass, about")]
     n_bootstrap: Annotated[int, Field(ge=100, description="resamples of documents for intervals")]
     seed: Annotated[int, Field(ge=0, description="of the bootstrap")]
 
 
+class SaesEvaluation(SaeEvaluation):
+    """How the SAEs that other studies use are judged."""
+
+    n_reconstructed: Annotated[
+        int,
+        Field(ge=2, description="validation documents for the rest: L0, variance, dead features"),
+    ]
+
+
 class SaeGridEvaluation(SaeEvaluation):
     """How the SAEs of a grid are judged and compared."""
 
+    reference: Annotated[
+        Id, Field(description="family that the others are compared with at their own L0")
+    ]
     matched_l0: Annotated[
         list[int], Field(min_length=1, description="L0 at which families are compared")
     ]

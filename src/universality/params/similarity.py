@@ -1,11 +1,31 @@
 """Parameters of the study of spaces: CCA and its relatives."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from universality.params.base import Id, Section
 from universality.params.matching import Pair
+
+Measure = Literal[
+    "cca",
+    "cca_r2",
+    "svcca",
+    "svcca_k1_as_published",
+    "pwcca",
+    "regularised_cca",
+    "regression_r2",
+    "procrustes",
+    "linear_cka",
+    "linear_cka_unbiased",
+    "rbf_cka",
+    "rsa",
+    "rsa_pearson",
+    "pairwise_distance_pearson",
+    "distance_correlation",
+    "mutual_knn",
+]
+"""All measures of similarity, as they are named in tables."""
 
 
 class ComparedPair(Pair):
@@ -23,6 +43,13 @@ class ComparedPair(Pair):
 class Similarity(Section):
     """How representations are compared, and what they are judged by."""
 
+    layer_measures: Annotated[
+        list[Measure],
+        Field(min_length=1, description="measures between all layers"),
+    ]
+    decoder_measures: Annotated[
+        list[Measure], Field(min_length=1, description="measures of decoder rows")
+    ]
     n_documents: Annotated[int, Field(ge=8, description="validation documents, at most")]
     per_document: Annotated[int, Field(ge=1, description="positions drawn from each")]
     distances_per_document: Annotated[
@@ -46,7 +73,12 @@ class Similarity(Section):
     seed: Annotated[int, Field(ge=0, description="of samples, nulls and subsets")]
 
     @model_validator(mode="after")
-    def _within(self) -> "Similarity":
+    def _possible(self) -> "Similarity":
+        if "linear_cka_unbiased" not in self.layer_measures:
+            raise ValueError(
+                "layer_measures lacks linear_cka_unbiased, which finds the layers that are most "
+                "alike"
+            )
         if self.distances_per_document > self.per_document:
             raise ValueError(
                 f"distances_per_document is {self.distances_per_document}, more than "
@@ -58,8 +90,10 @@ class Similarity(Section):
 class Audit(Pair):
     """What the published SVCCA measures, on two of our models and on random numbers."""
 
-    layer_a: Annotated[int, Field(ge=1, description="layer of A; the one before it is the wrong")]
-    layer_b: Annotated[int, Field(ge=1, description="layer of B")]
+    layers: Annotated[
+        list[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]],
+        Field(min_length=1, description="layers of A and of B whose decoders are compared"),
+    ]
     n_documents: Annotated[int, Field(ge=4, description="validation documents, at most")]
     random_n: Annotated[
         list[Annotated[int, Field(ge=4)]], Field(description="numbers of random pairs of rows")

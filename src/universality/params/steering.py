@@ -104,6 +104,10 @@ class SteeredModel(SteeredLayers):
     n_random: Annotated[
         int, Field(ge=2, description="random vectors of equal length at each size of multiplier")
     ]
+    dose: Annotated[
+        float,
+        Field(gt=0, le=10, description="length of vector over activation where layers compare"),
+    ]
     writing: Annotated[Written, Field(description="continuations, for fewer of all")]
 
     @model_validator(mode="after")
@@ -222,8 +226,8 @@ class SteeredPair(Pair, SteeredSite):
         float, Field(ge=0, description="of the map, in units of the mean variance of A's columns")
     ]
     together: Annotated[
-        MatchedChanges, Field(description="whether matched features change together")
-    ]
+        MatchedChanges | None, Field(description="whether matched features change together")
+    ] = None
 
     @model_validator(mode="after")
     def _no_zero(self) -> "SteeredPair":

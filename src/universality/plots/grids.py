@@ -7,14 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
+from universality.plots import names
 from universality.plots.style import NULL_COLOR, legend_below, look, panels
 
 Table = Any
 """A pandas DataFrame, whose stubs know too little of what a column gives."""
 
 METRICS = {
-    "explained_variance": "unexplained variance\n(1 - explained, log scale)",
-    "ce_loss_recovered": "CE lost (1 - recovered,\nzero ablation, log scale)",
+    "explained_variance": "unexplained variance\n(share, log scale)",
+    "ce_loss_recovered": "CE not recovered\n(share, log scale)",
     "dead_fraction": "dead features (share)",
 }
 LOST = ("explained_variance", "ce_loss_recovered")
@@ -24,51 +25,72 @@ SITE_METRICS = {
     "ce_loss_recovered": "CE recovered\n(against zero ablation)",
     "ce_difference": "CE with SAE - CE\n(nats / token, log scale)",
 }
-SITES = {"hook_mlp_out": "MLP output", "mlp.hook_post": "MLP hidden", "hook_resid_post": "residual"}
+SITES = {
+    "hook_mlp_out": "MLP output",
+    "mlp.hook_post": "MLP neurons",
+    "hook_resid_post": "residual stream",
+}
 
 
-def frontiers(table: Table, matched: Table) -> Figure:
-    """Draw each number over L0: a row per grid and hook, a line per family, bars over seeds.
+def frontiers(table: Table, matched: Table, alone: Table) -> Figure:
+    """Draw each number over L0: a row per grid and hook, a series per family.
 
     `table` has a row per SAE (grid, model, hook, layer, site, family, sparsity, seed, l0 and the
     metrics); lines join the means over seeds of each sparsity, small marks are single seeds.
-    `matched` gives the t intervals at equal L0 (`at_matched_l0`), drawn as bars.
+    Bars are t intervals over seeds: of families with several sparsities those at equal L0
+    (`matched`, from `at_matched_l0`), of the others those at their own (`alone`, from `against`).
     """
-    table, matched = _lost(table), _lost(matched)
+    table, matched, alone = _lost(table), _lost(matched), _lost(alone)
     cells = list(table.groupby(["grid", "hook"], sort=False))
-    figure, all_axes = panels(len(cells) * len(METRICS), len(METRICS), (3.7, 3.4))
+    figure, all_axes = panels(len(cells) * len(METRICS), len(METRICS), (3.1, 3.0))
     families = [f for f in dict.fromkeys(table["family"]) if f != "pca"]
     looks = {family: look(index) for index, family in enumerate(families)}
     for row, ((grid, hook), cell) in enumerate(cells):
-        equal = matched[(matched["grid"] == grid) & (matched["hook"] == hook)]
+        equal, own = (rows[(rows["grid"] == grid) & (rows["hook"] == hook)]
+                      for rows in (matched, alone))  # fmt: skip
         for column, (metric, label) in enumerate(METRICS.items()):
             axes = all_axes[row * len(METRICS) + column]
             for family in families:
-                _frontier(axes, cell[cell["family"] == family], metric, looks[family], family)
-                _bars(axes, equal[equal["family"] == family], metric, looks[family]["color"])
+                rows = cell[cell["family"] == family]
+                several = rows["sparsity"].nunique() > 1
+                bars = (equal if several else own).query("family == @family")
+                _frontier(axes, rows, metric, looks[family], FAMILIES.get(str(family), str(family)))
+                _bars(axes, bars, metric, looks[family]["color"])
             if metric != "dead_fraction":
                 pca = cell[cell["family"] == "pca"].sort_values(by="l0")
-                axes.plot(pca["l0"], pca[metric], color=NULL_COLOR, ls="--", label="PCA, L0 axes")
+                axes.plot(
+                    pca["l0"], pca[metric], color=NULL_COLOR, ls="--",
+                    label="principal components",
+                )  # fmt: skip
             axes.set_xscale("log")
             if metric in LOST:
                 _log_scale(axes)
             _plain_ticks(axes, cell["l0"])
-            axes.set(xlabel="L0 (active features / token)", ylabel=label)
+            axes.set(xlabel="active features / token", ylabel=label)
             _limit(axes, cell, metric)
-            if column == 0:
+            if len(cells) > 1 and column == 0:
                 first = cell.iloc[0]
-                axes.set_title(f"{first['model']}, layer {first['layer']}, {SITES[first['site']]}")
+                axes.set_title(
+                    f"{names.model(first['model'])}, layer {first['layer']}, {SITES[first['site']]}"
+                )
     legend_below(figure, all_axes, 4)
-    n_tokens = int(table["n_tokens_ce"].to_numpy().max())
-    n_seeds = int(table["seed"].nunique())
-    figure.suptitle(
-        "SAEs of each architecture on sampled validation text\n"
-        f"({n_seeds} seeds; bars: 95% t intervals over seeds at equal L0; n = {n_tokens} tokens)"
-    )
     return figure
 
 
-def _frontier(axes: Axes, rows: Table, metric: str, style: dict, family: str) -> None:
+FAMILIES = {
+    "topk": "TopK",
+    "batchtopk": "BatchTopK",
+    "matryoshka": "Matryoshka",
+    "standard": "L1",
+    "standard_resampled": "L1, resampled",
+    "gated": "gated",
+    "jumprelu": "JumpReLU",
+    "topk_orthogonal": "TopK, orthogonal decoder",
+}
+"""Family of a grid -> its name."""
+
+
+def _frontier(axes: Axes, rows: Table, metric: str, style: dict, label: str) -> None:
     if not len(rows):
         return
     style = dict(style)
@@ -77,7 +99,9 @@ def _frontier(axes: Axes, rows: Table, metric: str, style: dict, family: str) ->
         rows["l0"], rows[metric], color=style["color"], marker=marker, ls="", ms=2.5, alpha=0.6
     )
     mean = rows.groupby("sparsity")[["l0", metric]].mean().sort_values(by="l0")
-    axes.plot(mean["l0"], mean[metric], **style, marker=marker, ms=4, label=family)
+    if len(mean) == 1:
+        style["linestyle"] = ""
+    axes.plot(mean["l0"], mean[metric], **style, marker=marker, ms=6, label=label)
 
 
 def _bars(axes: Axes, rows: Table, metric: str, color: str) -> None:
@@ -90,12 +114,13 @@ def _bars(axes: Axes, rows: Table, metric: str, color: str) -> None:
 
 
 def _limit(axes: Axes, cell: Table, metric: str) -> None:
-    """Keep the SAEs in sight where the baseline is far from them."""
+    """Leave room around the SAEs."""
     values = cell.loc[cell["family"] != "pca", metric].to_numpy()
     if metric in LOST:
-        axes.set_ylim(values.min() / 1.4, values.max() * 1.8)
+        axes.set_ylim(bottom=values.min() / 1.6)
     else:
-        axes.set_ylim(0, max(1.15 * values.max(), 0.01))
+        top = max(1.15 * values.max(), 0.01)
+        axes.set_ylim(-0.04 * top, top)
 
 
 def _lost(table: Table) -> Table:
@@ -138,7 +163,8 @@ def sites(table: Table) -> Figure:
             pca = family == "pca"
             style: dict[str, Any] = {"color": NULL_COLOR, **_PCA[site]} if pca else look(index)
             mean = rows.groupby("layer")[metric].mean()
-            axes.plot(mean.index, mean, **style, label=f"{SITES[site]}, {family}")
+            what = "principal components" if pca else FAMILIES.get(family, family)
+            axes.plot(mean.index, mean, **style, label=f"{SITES[site]}, {what}")
             if not pca:
                 axes.plot(
                     rows["layer"], rows[metric], ls="", marker=".", ms=4, color="black", alpha=0.6
@@ -148,12 +174,6 @@ def sites(table: Table) -> Figure:
             _log_scale(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure, all_axes, 3)
-    at = ", ".join(f"{value:g}" for value in sorted(l0))
-    n_seeds, n_tokens = table["seed"].nunique(), int(table["n_tokens_ce"].max())
-    figure.suptitle(
-        f"Layers and sites of {', '.join(dict.fromkeys(table['model']))} at L0 {at} "
-        f"(dots: {n_seeds} seeds; PCA: as many components; n = {n_tokens} tokens)"
-    )
     return figure
 
 

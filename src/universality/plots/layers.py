@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from universality.plots.style import COLORS, HEAT_MAP, MARKERS, NULL_COLOR, legend_below, panels
+from universality.plots import names
+from universality.plots.style import BASELINES, COLORS, MARKERS, legend_below, panels
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """Pair -> table name -> table, as `stitch-models` writes them."""
@@ -61,8 +62,9 @@ def identification(accuracy: pd.DataFrame, models: pd.DataFrame) -> Figure:
             label="trained LMs", **_bars(rows, ""),
         )  # fmt: skip
         axes.errorbar(
-            rows["accuracy_null"], y + 0.18, fmt="o", color=NULL_COLOR, mec="black", mew=0.5, ms=4,
-            lw=1, label="null: the same LMs before training", **_bars(rows, "_null"),
+            rows["accuracy_null"], y + 0.18, fmt=BASELINES["untrained"]["marker"],
+            color=BASELINES["untrained"]["color"], mec="black", mew=0.5, ms=5, lw=1,
+            label="the same LMs before training", **_bars(rows, "_null"),
         )  # fmt: skip
         published = [(KORNBLITH_2019[m], at) for m, at in zip(measures, y, strict=True)
                      if m in KORNBLITH_2019]  # fmt: skip
@@ -99,96 +101,36 @@ def _about(models: pd.DataFrame) -> str:
     )
 
 
-_SHOWN = ["cca", "svcca", "regression_of_query", "linear_cka", "procrustes", "mutual_knn"]
-
-
-def choices(table: pd.DataFrame) -> Figure:
-    """Draw how often layer i chooses layer j, for some measures, a row a site."""
-    figure, all_axes = panels(len(_SITES) * len(_SHOWN), len(_SHOWN), (1.75, 1.95))
-    images = []
-    for index, axes in enumerate(all_axes):
-        site, measure = list(_SITES)[index // len(_SHOWN)], _SHOWN[index % len(_SHOWN)]
-        rows = table.query(f"kind == 'trained' and site == {site!r} and measure == {measure!r}")
-        grid = rows.pivot(index="layer_a", columns="layer_b", values="chosen")
-        images.append(axes.imshow(grid, cmap=HEAT_MAP, vmin=0, vmax=1))
-        axes.set_title(_name(measure), fontsize=8)
-        axes.set_xlabel("chosen layer j", fontsize=7.5)
-        axes.set_xticks(range(len(grid.columns)), grid.columns.to_list(), fontsize=7)
-        axes.set_yticks(range(len(grid)), grid.index.to_list(), fontsize=7)
-        if index % len(_SHOWN) == 0:
-            axes.set_ylabel(f"{site}\nlayer i", fontsize=8)
-    figure.colorbar(images[0], ax=all_axes, label="share of ordered pairs", shrink=0.6, aspect=25)
-    figure.suptitle("Which layer of another LM seed is most like layer i (trained LMs)")
-    return figure
-
-
-_SOURCES = {"control": "untrained", "shuffled": "shuffled"}
-
-
-def stitch_maps(tables: Tables) -> Figure:
-    """Draw the cross-entropy recovered by every stitch: a panel a pair, controls below."""
-    figure, all_axes = panels(len(tables), 2, (4.1, 3.5))
-    images = []
-    for axes, (pair, named) in zip(all_axes, tables.items(), strict=True):
-        stitches = named["stitches"]
-        own = stitches.query("source == 'a'")
-        grid = own.pivot(index="layer_a", columns="layer_b", values="recovered")
-        labels = [f"A, layer {layer}" for layer in grid.index]
-        values = [grid.to_numpy()]
-        for source, label in _SOURCES.items():
-            values.append(stitches.query(f"source == {source!r}")["recovered"].to_numpy()[None])
-            labels.append(label)
-        whole = np.vstack(values)
-        images.append(axes.imshow(whole, cmap=HEAT_MAP, vmin=0, vmax=1, aspect="auto"))
-        for (i, j), value in np.ndenumerate(whole):
-            color = "black" if value > 0.55 else "white"
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=color, fontsize=7.5)
-        axes.axhline(len(grid) - 0.5, color="white", lw=2.5)
-        axes.set_xticks(range(len(grid.columns)), grid.columns.to_list())
-        axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
-        first = named["layers"].iloc[0]
-        axes.set_xlabel("layer of B that is replaced")
-        axes.set_title(
-            f"{pair}\nCE of B {first['ce_clean']:.2f}; {int(first['n_replaced'])} of "
-            f"{int(first['n_judged'])} tokens, {int(first['n_documents'])} documents",
-            fontsize=8,
-        )
-    figure.colorbar(images[0], ax=all_axes, label="CE recovered (0: mean ablation)", shrink=0.7)
-    figure.suptitle(
-        "Residual stream of A put into B by an affine map\nuntrained: the layer of an untrained LM "
-        "with the best fit\nshuffled: that of A, fitted to shuffled positions",
-        fontsize=8.5,
-    )
-    return figure
-
-
 _LOSSES = {
-    "ce": ("stitched, layer of A with the best fit", COLORS[0], MARKERS[0]),
-    "ce_control": ("stitched, untrained LM in the place of A", NULL_COLOR, MARKERS[1]),
-    "ce_shuffled": ("null: A's positions shuffled for the fit", COLORS[3], MARKERS[6]),
-    "ce_mean": ("mean ablation", COLORS[6], MARKERS[2]),
+    "ce": ("stitched, layer of A with the best fit", {"color": COLORS[0], "marker": MARKERS[0]}),
+    "ce_control": ("stitched, untrained LM in the place of A", BASELINES["untrained"]),
+    "ce_shuffled": ("null: A's positions shuffled for the fit", BASELINES["null"]),
+    "ce_mean": ("mean ablation", {"color": COLORS[3], "marker": MARKERS[6]}),
 }
 
 
 def stitch_losses(tables: Tables) -> Figure:
     """Draw B's loss as it is, stitched, and with what stands in the way of the stitch."""
-    figure, all_axes = panels(len(tables), 2, (4.1, 2.9))
+    figure, all_axes = panels(len(tables), 2, (3.7, 2.9), sharey=True)
     for axes, (pair, named) in zip(all_axes, tables.items(), strict=True):
-        for offset, (column, (label, color, marker)) in enumerate(_LOSSES.items()):
+        for offset, (column, (label, look)) in enumerate(_LOSSES.items()):
             rows = _losses(named, column)
-            x = rows["layer_b"] + 0.12 * (offset - 1.5)
+            x = rows["layer_b"] + 0.14 * (offset - 1.5)
             bars = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+            null = column == "ce_shuffled"
             axes.errorbar(
-                x, rows["value"], yerr=bars, fmt=marker, color=color, mec="black", mew=0.5, lw=1,
+                x, rows["value"], yerr=None if null else np.maximum(bars, 0),
+                fmt="_" if null else look["marker"], color=look["color"], ms=9 if null else 6,
+                mew=2.5 if null else 0.5, mec=look["color"] if null else "black", lw=1.3,
                 label=label,
             )  # fmt: skip
         _clean(axes, named["layers"])
         axes.set_xticks(named["layers"]["layer_b"].to_list())
         axes.set_ylim(0, None)
-        axes.set(xlabel="layer of B that is replaced", ylabel="cross-entropy (nats / token)")
-        axes.set_title(pair, fontsize=8.5)
-    legend_below(figure, all_axes, 3)
-    figure.suptitle("Loss of B after the stitch (bars: 95% over documents)")
+        axes.set(xlabel="layer of B that is replaced", title=names.pair(pair))
+        axes.tick_params(labelleft=True)
+    all_axes[0].set_ylabel("cross-entropy of B (nats / token)")
+    legend_below(figure, all_axes, 2)
     return figure
 
 
@@ -203,5 +145,5 @@ def _losses(named: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
 
 def _clean(axes: Axes, table: pd.DataFrame) -> None:
     value, low, high = (table[f"ce_clean{end}"].to_numpy()[0] for end in ("", "_low", "_high"))
-    axes.axhspan(low, high, color=COLORS[2], alpha=0.25, lw=0)
-    axes.axhline(value, color=COLORS[2], lw=1.2, label="B as it is")
+    axes.axhspan(low, high, color=COLORS[6], alpha=0.15, lw=0)
+    axes.axhline(value, color=COLORS[6], lw=1.2, label="B as it is")

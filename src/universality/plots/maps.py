@@ -6,118 +6,57 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
+from universality.plots import names
 from universality.plots.style import (
+    BASELINES,
     COLORS,
-    HATCHES,
+    MARKERS,
     NULL_COLOR,
     legend_below,
-    line_look,
     look,
     panels,
 )
+from universality.tables import where
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """Map -> table name -> table, as feature-maps writes them."""
 
-_N_LABELLED = 6
-_AXES = {"x": "UMAP 1", "y": "UMAP 2", "pc1": "PC 1", "pc2": "PC 2"}
 _METHODS = {"hdbscan_umap": "", "cosine_graph": ", cosine graph"}
-_SPACES = {"decoder": "decoder rows", "encoder": "encoder columns", "activations": "activations"}
+_SPACES = {"decoder": "decoder rows", "activations": "activations"}
 
 
-def linked_maps(key: str, tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the UMAP of both sides of one map, a row per space, coloured by cluster.
+def linked_maps(points: pd.DataFrame) -> Figure:
+    """Draw the UMAP of both sides of one map, a row per space.
 
-    The largest clusters have a colour and the token that most of their features fire on; the same
-    colours on the other side are these features' partners, not clusters.
+    Features of A with a partner have the colour of their place on A's map; their partners in B have
+    the same colour, wherever they lie. Features without a partner are grey.
     """
-    points, summary = tables["points"], tables["summary"]
-    names = tables["clusters"].query("method == 'hdbscan_umap'")
     spaces = [space for space in _SPACES if space in set(points["space"])]
-    figure, all_axes = panels(3 * len(spaces), 3, (3.4, 3.2))
+    figure, all_axes = panels(2 * len(spaces), 2, (3.6, 3.3))
     for row, space in enumerate(spaces):
-        a, b = (points.query(f"space == '{space}' and side == '{side}'") for side in "ab")
-        numbers = summary.query(f"space == '{space}' and method == 'hdbscan_umap'")
-        named = names.query(f"space == '{space}'")
-        axes = all_axes[3 * row : 3 * row + 3]
-        for panel, part, side in ((axes[0], a, "a"), (axes[1], b, "b")):
-            _scatter(panel, part, part["cluster"].to_numpy())
-            _label(panel, part, named.query(f"side == '{side}'"))
-            one = numbers.query(f"side == '{side}'").iloc[0]
-            panel.set_title(
-                f"{'AB'['ab'.index(side)]}: {one['model']} layer {int(one['layer'])}, "
-                f"{_SPACES[space]}\nn = {len(part)}, {int(one['n_clusters'])} clusters, "
-                f"purity {one['purity']:.2f} (null {one['purity_null']:.2f})",
-                fontsize=7.5,
-            )
-        # The third panel shows where the partners of A's clusters lie in B.
-        matched = a.query("pair >= 0")
-        of_a = dict(zip(matched["pair"], matched["cluster"], strict=True))
-        linked = np.array([of_a.get(pair, -1) for pair in b["pair"]])
-        _scatter(axes[2], b, linked)
-        across = numbers.iloc[0]
-        axes[2].set_title(
-            f"B, partners in the colours of A ({int(across['n_pairs'])} pairs)\nsame clusters: "
-            f"Rand {across['rand_across']:.2f} "
-            f"[{across['rand_across_low']:.2f}, {across['rand_across_high']:.2f}], "
-            f"p = {across['rand_across_p']:.3g}",
-            fontsize=7.5,
-        )
-    figure.suptitle(
-        f"{key}: UMAP of features by cosine, the {_N_LABELLED} largest clusters coloured "
-        "(HDBSCAN in 10 dimensions; distances mean little)",
-        fontsize=9,
-    )
+        a, b = (where(points, space=space, side=side).sort_values("pair") for side in "ab")
+        colors = _by_place(a.loc[a["pair"] >= 0, ["x", "y"]].to_numpy())
+        for axes, side in zip(all_axes[2 * row :], (a, b), strict=False):
+            has = (side["pair"] >= 0).to_numpy()
+            x, y = side["x"].to_numpy(), side["y"].to_numpy()
+            axes.plot(x[~has], y[~has], ".", color="#cccccc", ms=3, rasterized=True)
+            axes.scatter(x[has], y[has], c=colors, s=16, lw=0, rasterized=True)
+            one = side.iloc[0]
+            layer = f", layer {one['layer']}" if "layer" in side else ""
+            axes.set_title(f"{names.model(str(one['model']))}{layer}: {_SPACES[space]}")
+            axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
     return figure
 
 
-def principal_maps(tables: Tables) -> Figure:
-    """Draw the first two principal components of both sides, in the colours of the UMAP's clusters.
-
-    What UMAP draws apart and this does not is apart in other directions, or not at all.
-    """
-    figure, all_axes = panels(6 * len(tables), 6, (2.3, 2.3))
-    for row, (key, named) in enumerate(tables.items()):
-        for column, (space, side) in enumerate((s, t) for s in _SPACES for t in "ab"):
-            axes = all_axes[6 * row + column]
-            part = named["points"].query(f"space == '{space}' and side == '{side}'")
-            _scatter(axes, part, part["cluster"].to_numpy(), ("pc1", "pc2"))
-            shares = named["spectrum"].query(f"space == '{space}' and side == '{side}'")
-            first = shares["share"].iloc[:2].sum(), shares["share_permuted"].iloc[:2].sum()
-            axes.set_title(
-                f"{key}\n{part['model'].iloc[0]}, {_SPACES[space]}, n = {len(part)}\n"
-                f"{first[0]:.0%} of the variance (permuted {first[1]:.0%})",
-                fontsize=7,
-            )
-    figure.suptitle("Principal components of features, coloured by the clusters of their UMAP")
-    return figure
-
-
-def _scatter(
-    axes: Axes, part: pd.DataFrame, cluster: np.ndarray, names: tuple[str, str] = ("x", "y")
-) -> None:
-    x, y = (part[name].to_numpy() for name in names)
-    rest = (cluster < 0) | (cluster >= _N_LABELLED)
-    axes.plot(x[rest], y[rest], ".", color="#c4c4c4", ms=2, rasterized=True)
-    for number in range(_N_LABELLED):
-        own = cluster == number
-        style: dict[str, Any] = look(number) | {"linestyle": "none"}
-        axes.plot(x[own], y[own], **style, ms=3.2, mew=0, rasterized=True)
-    axes.set(xticks=[], yticks=[], xlabel=_AXES[names[0]], ylabel=_AXES[names[1]])
-
-
-def _label(axes: Axes, part: pd.DataFrame, named: pd.DataFrame) -> None:
-    wanted = named.query(f"cluster < {_N_LABELLED}")
-    for cluster, token in zip(wanted["cluster"], wanted["top_token"], strict=True):
-        own = part.query(f"cluster == {cluster}")
-        at = np.median(own["x"].to_numpy()), np.median(own["y"].to_numpy())
-        text = repr(token)  # in quotes, so that a full stop is seen
-        axes.annotate(
-            text, at, xytext=(4, 4), textcoords="offset points", fontsize=7, fontweight="bold",
-            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
-        )  # fmt: skip
+def _by_place(xy: np.ndarray) -> np.ndarray:
+    """Return a colour `(n, 3)` for each place `(n, 2)`: hue by direction, pale at the centre."""
+    centred = xy - np.median(xy, axis=0)
+    hue = (np.arctan2(centred[:, 1], centred[:, 0]) / (2 * np.pi)) % 1
+    away = np.argsort(np.argsort(np.hypot(*centred.T))) / max(len(xy) - 1, 1)
+    return hsv_to_rgb(np.stack([hue, 0.25 + 0.75 * away, np.full(len(xy), 0.85)], axis=1))
 
 
 def clusterings(tables: Tables) -> Figure:
@@ -129,8 +68,8 @@ def clusterings(tables: Tables) -> Figure:
     rows = pd.concat(
         [
             named["summary"].assign(
-                label=f"{key}\n"
-                + named["summary"]["model"]
+                label=f"{names.pair(key)}\n"
+                + named["summary"]["model"].map(names.model)
                 + ", "
                 + named["summary"]["space"]
                 + named["summary"]["method"].replace(_METHODS)
@@ -174,85 +113,118 @@ def _n_rows(named: Mapping[str, pd.DataFrame]) -> int:
     return len(named["summary"])
 
 
-def spectra(tables: Tables) -> Figure:
-    """Draw the cumulative variance of principal components against both nulls."""
-    figure, all_axes = panels(3 * len(tables), 3, (3.7, 2.9))
-    for row, (key, named) in enumerate(tables.items()):
-        for axes, space in zip(all_axes[3 * row : 3 * row + 3], _SPACES, strict=True):
-            titles = []
-            for index, side in enumerate("ab"):
-                part = named["spectrum"].query(f"space == '{space}' and side == '{side}'")
-                one = part.iloc[0]
-                axes.plot(
-                    part["component"], part["share"].cumsum(), **line_look(index),
-                    label="AB"[index],
-                )  # fmt: skip
-                for null, shade, width in (("share_null", NULL_COLOR, 1.4),
-                                           ("share_permuted", "#4d4d4d", 0.8)):  # fmt: skip
-                    kind = "random directions" if null == "share_null" else "permuted"
-                    axes.plot(
-                        part["component"], part[null].cumsum(), color=shade, lw=width,
-                        ls=line_look(index)["linestyle"], label=f"null: {kind}, {'AB'[index]}",
-                    )  # fmt: skip
-                titles.append(
-                    f"{'AB'[index]} {one['model']}: {one['participation_ratio']:.0f} effective of "
-                    f"{int(one['d'])} dimensions (null {one['participation_ratio_null']:.0f})"
-                )
-            axes.set_title(
-                f"{key}, {_SPACES[space]}, n = {int(part['n'].iloc[0])}\n" + "\n".join(titles),
-                fontsize=7.5,
-            )
-            axes.set(xlabel="principal component", ylabel="cumulative share", ylim=(0, 1.02))
+SHOWN = ("smollm2", "random_a")
+"""Models whose words are drawn; all are in the numbers below."""
+
+
+def circles(tables: Tables) -> Figure:
+    """Draw words on the plane most like a circle in their order, and circle against line.
+
+    Activations at the words of made sentences. Top: some models; bottom: how much of the spread in
+    the best plane a circle and a line explain, for every model.
+    """
+    orders, points = (_of_activations(tables, name) for name in ("orders", "order_points"))
+    kinds = list(dict.fromkeys(orders["order"]))
+    models = list(dict.fromkeys(orders["model"]))
+    drawn = [model for model in SHOWN if model in models] or models[:2]
+    figure, all_axes = panels((len(drawn) + 1) * len(kinds), len(kinds), (3.0, 2.9))
+    for axes, (model, order) in zip(all_axes, [(m, o) for m in drawn for o in kinds], strict=False):
+        test = where(orders, model=model, order=order).iloc[0]
+        part = where(points, model=model, order=order)
+        _words(axes, part.drop_duplicates("word"), bool(test["closed"]))
+        axes.set_title(f"{names.model(model)}: {order}")
+    for column, (axes, order) in enumerate(zip(all_axes[-len(kinds) :], kinds, strict=True)):
+        _circle_and_line(axes, where(orders, order=order), models, column == 0)
+        axes.set_title(f"{order}: circle or line?")
     legend_below(figure, all_axes, 3)
-    figure.suptitle("Principal components of unit feature directions")
     return figure
 
 
-def circles(tables: Tables, space: str = "activations") -> Figure:
-    """Draw the words' means on the plane that is most like a circle in their order, by model."""
-    models = {
-        (str(model), int(layer)): key
-        for key, named in tables.items()
-        for model, layer in named["orders"][["model", "layer"]].itertuples(index=False)
-    }
-    names = list(dict.fromkeys(next(iter(tables.values()))["orders"]["order"]))
-    figure, all_axes = panels(len(models) * len(names), len(names), (3.1, 3.0))
-    for row, ((model, layer), key) in enumerate(models.items()):
-        named = tables[key]
-        wanted = (
-            f"model == '{model}' and layer == {layer} and source == 'sentences' "
-            f"and space == '{space}'"
+def _of_activations(tables: Tables, name: str) -> pd.DataFrame:
+    """Return the rows of activations in made sentences, each model once."""
+    seen: set[str] = set()
+    parts = []
+    for named in tables.values():
+        table = where(named[name], source="sentences", space="activations")
+        parts.append(table.loc[~table["model"].isin(list(seen))])
+        seen |= set(table["model"])
+    return pd.concat(parts, ignore_index=True)
+
+
+_INNER = 110
+"""About how many points the data of a panel of words span."""
+_FONT = 7.5
+
+
+def _words(axes: Axes, part: pd.DataFrame, closed: bool) -> None:
+    """Draw words in a plane, each joined to the next and named beside its point."""
+    xy = part[["x", "y"]].to_numpy()
+    ring = np.concatenate([xy, xy[:1]]) if closed else xy
+    axes.plot(*ring.T, "-", color=NULL_COLOR, lw=0.9)
+    axes.plot(*xy.T, "o", color=COLORS[0], ms=4)
+    texts = [str(word)[:3] if closed else str(word) for word in part["word"]]
+    scale = _INNER / max(np.ptp(xy, axis=0).max(), 1e-9)
+    offsets = _beside(xy * scale, np.array([len(text) for text in texts])) - xy * scale
+    for text, at, offset in zip(texts, xy, offsets, strict=True):
+        far = np.hypot(*offset) > 2 * _FONT
+        axes.annotate(
+            text, at, xytext=tuple(offset), textcoords="offset points", fontsize=_FONT,
+            ha="center", va="center",
+            arrowprops={"arrowstyle": "-", "color": NULL_COLOR, "lw": 0.5} if far else None,
+        )  # fmt: skip
+    plane = int(part["plane"].iloc[0])
+    axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    axes.set(xlabel=f"PC {plane}", ylabel=f"PC {plane + 1}")
+    axes.margins(0.32)
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def _beside(points: np.ndarray, n_letters: np.ndarray) -> np.ndarray:
+    """Return places `(k, 2)` for names so that none covers another or a point; all in points.
+
+    Names begin away from the centre and push each other, and are pushed by points, until they are
+    apart.
+    """
+    half = np.stack([0.32 * _FONT * n_letters, np.full(len(points), 0.62 * _FONT)], axis=1)
+    away = points - points.mean(axis=0)
+    away /= np.maximum(np.hypot(*away.T), 1e-9)[:, None]
+    at = points + away * (half + 3)
+    for _ in range(300):
+        push = np.zeros_like(at)
+        for others, room in ((at, half[:, None] + half), (points, half[:, None] + 2.5)):
+            gap = at[:, None] - others
+            over = room - np.abs(gap)
+            hit = (over > 0).all(axis=2)
+            if others is at:
+                np.fill_diagonal(hit, False)
+            # Along the axis of less overlap.
+            along = np.argmin(over, axis=2)
+            i, j = np.nonzero(hit)
+            k = along[i, j]
+            sign = np.where(gap[i, j, k] == 0, np.where(i < j, 1, -1), np.sign(gap[i, j, k]))
+            np.add.at(push, (i, k), 0.3 * sign * over[i, j, k])
+        if not push.any():
+            break
+        at = at + push
+    return at
+
+
+def _circle_and_line(axes: Axes, table: pd.DataFrame, models: list[str], labelled: bool) -> None:
+    rows = table.set_index("model").loc[models]
+    y = np.arange(len(rows))
+    for offset, shape in enumerate(("circle", "line")):
+        value, low, high = (
+            rows[f"{shape}_r2{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high")
         )
-        for axes, order in zip(
-            all_axes[row * len(names) : (row + 1) * len(names)], names, strict=True
-        ):
-            where = f"{wanted} and order == '{order}'"
-            test = named["orders"].query(where).iloc[0]
-            part = named["order_points"].query(where).drop_duplicates("word")
-            closed = part.iloc[[*range(len(part)), *([0] if test["closed"] else [])]]
-            axes.plot(closed["x"], closed["y"], "-", color=NULL_COLOR, lw=0.9)
-            axes.plot(part["x"], part["y"], "o", color=COLORS[0], ms=3.5)
-            for word, x, y in part[["word", "x", "y"]].itertuples(index=False):
-                axes.annotate(
-                    word[:3] if test["closed"] else word, (x, y), xytext=(2.5, 2.5),
-                    textcoords="offset points", fontsize=6.5,
-                )  # fmt: skip
-            axes.set(xticks=[], yticks=[], aspect="equal")
-            axes.set(adjustable="datalim", xlabel=f"PC {int(part['plane'].iloc[0])}",
-                     ylabel=f"PC {int(part['plane'].iloc[0]) + 1}")  # fmt: skip
-            axes.margins(0.18)
-            axes.set_title(
-                f"{model} layer {layer}, {order} (n = {int(test['n_sentences'])} each)\n"
-                f"circle $R^2$ {test['circle_r2']:.2f} (null {test['circle_r2_null']:.2f}), "
-                f"p = {test['circle_r2_p']:.3g}, q = {test['circle_r2_q']:.2g}",
-                fontsize=7,
-            )
-    figure.suptitle(
-        "Words at the MLP's output, means over sentences: the plane most like a circle in their "
-        "order\n(null: words permuted, the plane searched anew; q over all tests of the pair)",
-        fontsize=9,
-    )
-    return figure
+        axes.errorbar(
+            value, y + 0.3 * offset - 0.15, xerr=np.maximum([value - low, high - value], 0),
+            fmt=MARKERS[offset], color=COLORS[3 * offset], ms=5, lw=1.3, capsize=2,
+            label=f"explained by a {shape} (95%)",
+        )  # fmt: skip
+    axes.plot(rows["circle_r2_null_high"], y - 0.15, "|", color=BASELINES["null"]["color"], ms=11,
+              mew=2.2, label="null: 95% of orders of the words have less of a circle")  # fmt: skip
+    axes.set(xlim=(0, 1), xlabel="$R^2$ in the best plane", ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticks(y, [names.model(model) if labelled else "" for model in models], fontsize=8)
 
 
 def alike(tables: Tables) -> Figure:
@@ -280,71 +252,23 @@ def alike(tables: Tables) -> Figure:
                 table[f"{name}_null"], y, "|", color="black", ms=7, mew=1.6,
                 label="null: words permuted",
             )  # fmt: skip
-            who = table["model"] + ", " if "model" in table else pd.Series("", table.index)
+            who = (
+                table["model"].map(names.model) + ", "
+                if "model" in table
+                else pd.Series("", table.index)
+            )
             labels = who + table["order"] + ", " + table["space"]
             stars = ["  *" if q < 0.05 else "" for q in table[f"{name}_q"]]
             axes.set_yticks(y, [label + s for label, s in zip(labels, stars, strict=True)])
             axes.tick_params(axis="y", labelsize=6)
             axes.set(xlabel=title, ylim=(len(table) - 0.5, -0.5), xlim=(-0.6, 1.1))
             axes.axvline(0, color="#d0d0d0", lw=0.6, zorder=0)
-            axes.set_title(key, fontsize=8.5)
+            axes.set_title(names.pair(key), fontsize=8.5)
     legend_below(figure, all_axes, 2)
     figure.suptitle(
         "Weekdays, months and numbers in made sentences (* q < .05); the shared text has too few "
         "of them to test",
         fontsize=9,
-    )
-    return figure
-
-
-REPRESENTATIONS = {
-    "umap": "UMAP, 2-D, of decoder rows",
-    "umap_other_seed": "UMAP of A against A, other seed",
-    "umap_unrelated": "UMAP of random directions",
-    "decoder_2": "decoder rows, 2 components",
-    "decoder": "decoder rows, many components",
-    "activations": "activations, many components",
-}
-
-
-def umap_cca(tables: Tables) -> Figure:
-    """Draw CCA of matched features on UMAP coordinates beside CCA on the features."""
-    figure, all_axes = panels(2, 2, (4.4, 0.95 * len(tables) + 1.7), sharey=True)
-    height = 0.84 / len(REPRESENTATIONS)
-    titles = {"cca": "mean canonical correlation", "r2": "$R^2$ CCA"}
-    for axes, name in zip(all_axes, titles, strict=True):
-        for index, (kind, label) in enumerate(REPRESENTATIONS.items()):
-            rows = pd.DataFrame(
-                [named["cca"].set_index("representation").loc[kind] for named in tables.values()]
-            )
-            value, low, high, null = (
-                rows[f"{name}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high", "_null")
-            )
-            y = np.arange(len(rows)) + (index - (len(REPRESENTATIONS) - 1) / 2) * height
-            axes.barh(
-                y, value, height * 0.9, xerr=np.maximum([value - low, high - value], 0),
-                color=COLORS[index] if index < 6 else "white", hatch=HATCHES[index],
-                edgecolor="black", lw=0.6, error_kw={"lw": 1}, label=label,
-            )  # fmt: skip
-            axes.plot(
-                null, y, "|", color="black", ms=7, mew=2,
-                label="null: pairs permuted" if not index else None,
-            )  # fmt: skip
-            texts = zip(y, np.maximum(high, value), rows["n"], rows["d_a"], rows["d_b"],
-                        rows[f"{name}_p"], strict=True)  # fmt: skip
-            for place, end, n, d_a, d_b, p in texts:
-                axes.text(
-                    max(end, 0) + 0.02, place, f"n {n:.0f}, d {d_a:.0f}|{d_b:.0f}, p {p:.2g}",
-                    va="center", fontsize=5.5,
-                )  # fmt: skip
-        axes.set(xlabel=titles[name], xlim=(0, 1.3))
-        axes.set_yticks(range(len(tables)), list(tables))
-        axes.tick_params(labelleft=True, labelsize=7)
-    all_axes[0].invert_yaxis()
-    legend_below(figure, all_axes, 3)
-    figure.suptitle(
-        "CCA on UMAP coordinates misleads: the same rows under another seed do not give 1",
-        fontsize=9.5,
     )
     return figure
 
@@ -370,7 +294,7 @@ def shapes(tables: Tables) -> Figure:
             label="null: Gaussian (mixture), coordinates apart (separability)",
         )  # fmt: skip
         axes.set(xlabel="mixture index", ylabel="separability index (bits)", xlim=(0, 1.02))
-        axes.set_title(key, fontsize=8.5)
+        axes.set_title(names.pair(key), fontsize=8.5)
         axes.tick_params(labelbottom=True, labelleft=True)
     legend_below(figure, all_axes, 3)
     figure.suptitle(

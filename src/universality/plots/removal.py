@@ -9,43 +9,38 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from universality.plots import names
 from universality.plots.style import COLORS, LINES, NULL_COLOR, legend_below, look, panels
 from universality.plots.token_error import Tables, interval_line, null_look
 
 REMOVED = {
-    "lowest": ("lowest", 0),
-    "random": ("random (null)", None),
-    "highest": ("highest", 1),
+    "lowest": ("the weakest active features", 0),
+    "random": ("as many random ones", None),
+    "highest": ("the strongest ones", 1),
 }
 """`which` of a removal -> label, index of its look; None is the look of nulls."""
-COST = {"ce_difference": "CE difference (nats / token)", "mse": "squared error / token"}
 
 
-def removals(tables: Tables, column: str) -> Figure:
-    """Draw `column` (of `COST`) against the active features removed per token, a panel per SAE."""
-    cells = _cells(tables, "removal")
-    figure, all_axes = panels(len(cells), 5, (2.6, 2.3))
+def removals(tables: Tables) -> Figure:
+    """Draw CE added against active features removed per token, three layers of each model."""
+    cells = _cells(tables, "removal", 3)
+    figure, all_axes = panels(len(cells), min(3, len(cells)), (2.9, 2.3))
     for axes, (title, rows) in zip(all_axes, cells, strict=True):
         start = rows.loc[rows["removed"] == 0]
         for index, (which, (label, color)) in enumerate(REMOVED.items()):
             part = pd.concat([start, rows.loc[(rows["which"] == which) & (rows["removed"] > 0)]])
             x = part["removed"].to_numpy() * (1 + 0.05 * (index - 1))
-            interval_line(axes, x, part, column, label, _series_look(color))
+            interval_line(axes, x, part, "ce_difference", label, _series_look(color))
         _power_of_two_axis(axes, rows["removed"].to_numpy())
-        if rows[column].to_numpy().min() > 0:
+        if rows["ce_difference"].to_numpy().min() > 0:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(NullFormatter())
-        n, l0 = int(rows["n_tokens"].iloc[0]), float(start["l0"].iloc[0])
-        axes.set_title(f"{title}\nn = {n} tokens, L0 {l0:.0f}", fontsize=8)
-        axes.set_xlabel("features removed / token", fontsize=8)
-        axes.set_ylabel(COST[column], fontsize=8)
+        axes.set_title(f"{title} (L0 {float(start['l0'].iloc[0]):.0f})")
+        axes.set_xlabel("features removed / token")
+        axes.set_ylabel("CE added (nats / token)")
     legend_below(figure, all_axes, 3)
-    figure.suptitle(
-        "Reconstructions without the k lowest, random or highest active features of each token "
-        "(bars: 95% over documents)"
-    )
     return figure
 
 
@@ -88,7 +83,7 @@ def high_frequency(tables: Tables, evaluations: pd.DataFrame) -> Figure:
             axes, trained["l0"], trained, "ce_loss_recovered", "SAEs trained to that L0", how
         )
         axes.set_ylim(max(-0.5, axes.get_ylim()[0]), 1.04)
-        axes.set_title(f"{title}\nn = {int(rows['n_tokens'].iloc[0])} tokens", fontsize=8)
+        axes.set_title(title)
         axes.set(xlabel="L0 (active features / token)", ylabel="CE recovered\n(zero ablation)")
     legend_below(figure, all_axes, 4)
     figure.suptitle("Ways to a lower L0 (bars: 95% over documents)")
@@ -167,13 +162,19 @@ def _feature_scales(axes: Axes, scales: pd.DataFrame, layers: pd.DataFrame) -> N
     axes.legend(loc="upper left", fontsize=6, title="mean [95% over features]", title_fontsize=6)
 
 
-def _cells(tables: Tables, name: str) -> list[tuple[str, pd.DataFrame]]:
-    """Return title and rows of each SAE, models in their order and then by layer."""
-    return [
-        (f"{model}, layer {rows['layer'].iloc[0]}", rows)
-        for model, named in tables.items()
-        for _, rows in named[name].groupby(["layer", "sae"])
-    ]
+def _cells(tables: Tables, name: str, most: int | None = None) -> list[tuple[str, pd.DataFrame]]:
+    """Return title and rows of each SAE, models in their order and then by layer.
+
+    Of a model with more than `most` SAEs, so many are taken, the first and the last among them.
+    """
+    found = []
+    for model, named in tables.items():
+        groups = [rows for _, rows in named[name].groupby(["layer", "sae"])]
+        if most is not None and len(groups) > most:
+            chosen = np.linspace(0, len(groups) - 1, most).round().astype(int)
+            groups = [groups[index] for index in chosen]
+        found += [(f"{names.model(model)}, layer {g['layer'].iloc[0]}", g) for g in groups]
+    return found
 
 
 def _series_look(index: int | None) -> dict:

@@ -1,6 +1,6 @@
 """Figures of the study of spaces: tables in, a figure out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,217 +9,226 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from universality.plots.matching import FILTERS, PAIRINGS
-from universality.plots.style import COLORS, HEAT_MAP, MARKERS, legend_below, panels
+from universality.plots import names
+from universality.plots.style import BASELINES, COLORS, HEAT_MAP, MARKERS, legend_below, panels
 from universality.tables import where
 
-NAMES = {
+MEASURES = {
+    "linear_cka_unbiased": "linear CKA (unbiased)",
+    "rsa": "RSA (Spearman)",
+    "mutual_knn": "mutual k-NN",
     "cca": "CCA (mean)",
     "cca_r2": "CCA (R²)",
     "svcca": "SVCCA (99%)",
-    "svcca_k1_as_published": "SVCCA as published (k = 1)",
+    "svcca_k1_as_published": "SVCCA, k = 1",
     "pwcca": "PWCCA",
     "regularised_cca": "regularised CCA",
     "regression_r2": "regression R²",
     "procrustes": "Procrustes",
     "linear_cka": "linear CKA (biased)",
-    "linear_cka_unbiased": "linear CKA (unbiased)",
     "rbf_cka": "RBF CKA (unbiased)",
-    "rsa": "RSA (Spearman)",
     "rsa_pearson": "RSA (Pearson)",
     "pairwise_distance_pearson": "distances (Pearson)",
     "distance_correlation": "distance correlation",
-    "mutual_knn": "mutual k-NN",
 }
 """Measures in the order in which they are drawn."""
-IN_MAPS = ("svcca", "regression_r2", "linear_cka_unbiased", "rbf_cka", "rsa", "mutual_knn")
+IN_MAPS = list(MEASURES)[:3]
 SPACES = {"activations": "LM activations", "features": "SAE features"}
+CONCEPTS = {"she_her": "she, her"}
+LAST_FILTER = "filter_min_r"
+"""The pairing that has passed all filters, as published."""
 Pairs = Mapping[str, pd.DataFrame]
-MEASURES_KEY = (
-    "highest of all pairs of layers",
-    "null: documents of B permuted",
-    "untrained LM instead of B",
-)
-DECODERS_KEY = ("partners", "null: partners exchanged", "random features, as many")
-_HOLLOW = {"marker": MARKERS[2], "mfc": "none"}
 
 
-def _mark(
-    axes: Axes,
-    place: float,
-    row: Mapping[str, Any] | pd.Series,
-    key: tuple[str, str, str] | None = None,
-    second: str = "",
-    look: Mapping[str, Any] | None = None,
-) -> None:
-    """Mark a value with its interval and its null, and the number `second` if the row has it.
+def _baseline(axes: Axes, kind: str, x: Any, y: Any, label: str | None, ms: float = 6) -> None:
+    """Mark values of a baseline in its own look."""
+    look = BASELINES[kind]
+    mark = {"color": look["color"], "marker": look["marker"], "ls": "none", "ms": ms}
+    axes.plot(x, y, **mark, mew=2.2 if kind == "null" else 0.5, label=label)
 
-    `key` names the three for the legend, where each name is shown once.
-    """
-    names = key or (None, None, None)
+
+def _interval(axes: Axes, row: Mapping[str, Any], place: float, **look: Any) -> None:
+    """Mark a value with its interval, if it has one."""
     value = row["value"]
-    ends = [[max(value - row["low"], 0)], [max(row["high"] - value, 0)]]
-    axes.errorbar(
-        value, place, xerr=ends, fmt=MARKERS[0], color=COLORS[5], ms=4, capsize=2, label=names[0]
+    low, high = (row.get(end, np.nan) for end in ("low", "high"))
+    ends = [[value - low], [high - value]] if np.isfinite([low, high]).all() else None
+    axes.errorbar(value, place, xerr=ends, capsize=2, **{"ms": 5, "lw": 1.3, **look})
+
+
+def layers(pairs: Pairs) -> Figure:
+    """Draw every layer of A against every layer of B: a row a pair, a column a space and measure.
+
+    A dot marks what is not above the null at q < .05.
+    """
+    figure, all_axes = panels(
+        len(pairs) * len(SPACES) * len(IN_MAPS), len(SPACES) * len(IN_MAPS), (1.75, 1.75)
     )
-    axes.plot(row["null"], place, "|", color="black", ms=8, mew=1.5, label=names[1])
-    if second in row and np.isfinite(row[second]):
-        style = {"color": COLORS[1], "ls": "", "ms": 4, **(look or {})}
-        axes.plot(row[second], place, label=names[2], **style)
-
-
-def heat_maps(table: pd.DataFrame, pair: str) -> Figure:
-    """Draw every layer of A against every layer of B by some measures, null in brackets."""
-    figure, all_axes = panels(2 * len(IN_MAPS), len(IN_MAPS), (2.5, 2.6))
-    image = None
-    for index, axes in enumerate(all_axes):
-        space, measure = list(SPACES)[index // len(IN_MAPS)], IN_MAPS[index % len(IN_MAPS)]
-        part = where(table, space=space, measure=measure)
-        values, nulls, q = (
+    images = []
+    places = [(pair, space, m) for pair in names.in_order(list(pairs))
+              for space in SPACES for m in IN_MAPS]  # fmt: skip
+    for index, (axes, (pair, space, measure)) in enumerate(zip(all_axes, places, strict=True)):
+        part = where(pairs[pair], space=space, measure=measure)
+        values, q = (
             part.pivot(index="layer_a", columns="layer_b", values=column)
-            for column in ("value", "null", "q")
+            for column in ("value", "q")
         )
-        image = axes.imshow(values.to_numpy(), cmap=HEAT_MAP, norm=Normalize(0, 1), aspect="auto")
-        for (i, j), value in np.ndenumerate(values.to_numpy()):
-            mark = "" if q.iat[i, j] < 0.05 else " ns"
-            null = max(nulls.iat[i, j], 0)  # not -0.00
-            axes.text(
-                j, i, f"{value:.2f}{mark}\n({null:.2f})", ha="center", va="center",
-                color="black" if value > 0.5 else "white", fontsize=5.5,
-            )  # fmt: skip
-        axes.set_xticks(range(values.shape[1]), [str(x) for x in values.columns])
-        axes.set_yticks(range(values.shape[0]), [str(x) for x in values.index])
-        axes.set_title(f"{NAMES[measure]}\n{SPACES[space]}, n = {part['n'].iloc[0]}", fontsize=7.5)
-        axes.set(xlabel="layer of B", ylabel="layer of A")
-    if image is not None:
-        figure.colorbar(image, ax=all_axes, shrink=0.6, aspect=30)
-    of_cca = {space: where(table, space=space, measure="cca") for space in SPACES}
-    shares = "; ".join(
-        f"{SPACES[space]} {part['kept_a'].min():.0%} and {part['kept_b'].min():.0%}"
-        for space, part in of_cca.items()
-    )
-    d = max(part["d_a"].to_numpy().max() for part in of_cca.values())
-    figure.suptitle(
-        f"{pair}: similarity (mean of permuted documents in brackets; ns: q > .05). SVCCA and "
-        f"regression in {d} principal components, at least: {shares} of the variance",
-        fontsize=8.5,
-    )
+        grid = values.to_numpy()
+        images.append(axes.imshow(grid, cmap=HEAT_MAP, norm=Normalize(0, 1), aspect="auto"))
+        rows, columns = np.nonzero(q.to_numpy() >= 0.05)
+        axes.plot(columns, rows, ".", color="white", ms=5)
+        axes.set_xticks(range(values.shape[1]), [str(x) for x in values.columns], fontsize=8)
+        axes.set_yticks(range(values.shape[0]), [str(x) for x in values.index], fontsize=8)
+        if index < len(SPACES) * len(IN_MAPS):
+            axes.set_title(f"{SPACES[space]}\n{MEASURES[measure]}", fontsize=8.5)
+        axes.set_xlabel("layer of B", fontsize=8)
+        if index % (len(SPACES) * len(IN_MAPS)) == 0:
+            axes.set_ylabel(
+                names.pair(pair).replace(" and ", "\nand ") + "\nlayer of A", fontsize=8
+            )
+    figure.colorbar(images[0], ax=all_axes, label="similarity", shrink=0.5, aspect=25)
     return figure
 
 
 def measures(pairs: Pairs) -> Figure:
-    """Draw each measure at the layers it finds most alike, beside null and untrained LM."""
-    figure, all_axes = panels(len(pairs) * len(SPACES), len(SPACES), (4.8, 3.4), sharex=True)
-    for index, axes in enumerate(all_axes):
-        pair, space = list(pairs)[index // len(SPACES)], list(SPACES)[index % len(SPACES)]
-        table = where(pairs[pair], space=space)
-        for place, measure in enumerate(NAMES):
-            part = where(table, measure=measure)
-            best = part.loc[part["value"].idxmax()]
-            _mark(axes, place, best, MEASURES_KEY, "random_lm", {"marker": MARKERS[2]})
-            note = " (n < 5 d)" if best["few"] else ""
-            axes.text(
-                1.02, place, f"{int(best['layer_a'])}, {int(best['layer_b'])}{note}", fontsize=6,
-                va="center",
-            )  # fmt: skip
-        axes.set_yticks(range(len(NAMES)), list(NAMES.values()), fontsize=7)
-        axes.invert_yaxis()
+    """Draw each measure at the layers it finds most alike, beside its null and an untrained LM."""
+    keys = names.in_order(list(pairs))
+    there = set(pairs[keys[0]]["measure"])
+    shown = [m for m in MEASURES if m in there]
+    height = 0.3 * len(shown) * len(keys) + 1.2
+    figure, all_axes = panels(len(SPACES), 2, (4.4, height), sharey=True)
+    for axes, space in zip(all_axes, SPACES, strict=True):
+        for i, measure in enumerate(shown):
+            for j, pair in enumerate(keys):
+                place = i * (len(keys) + 0.8) + j
+                part = where(pairs[pair], space=space, measure=measure)
+                best = part.loc[part["value"].idxmax()].to_dict()
+                first = i == j == 0
+                _interval(
+                    axes, best, place, fmt=MARKERS[0], color=COLORS[0],
+                    label="highest of all pairs of layers (95%)" if first else None,
+                )  # fmt: skip
+                _baseline(axes, "null", best["null_high"], place, _once(first, NULL_OF_MAP), 10)
+                _baseline(axes, "untrained", best["random_lm"], place,
+                          _once(first, "an untrained LM in the place of B"))  # fmt: skip
         axes.axvline(0, color="black", lw=0.5)
-        axes.set_xlim(-0.1, 1.2)
-        axes.set_title(f"{pair}, {SPACES[space]}", fontsize=8.5)
-        axes.set_xlabel("similarity (right: layer of A, layer of B)")
-        axes.tick_params(labelbottom=True)
-    legend_below(figure, all_axes, 3)
-    figure.suptitle("Every measure where it is highest (bars: 95% over documents)")
-    return figure
-
-
-def decoders(pairs: Pairs) -> Figure:
-    """Draw the decoder rows of every pairing and filter, at the layers that are most alike."""
-    columns = ("svcca_k1_as_published", "svcca", "linear_cka_unbiased", "rsa")
-    ways = PAIRINGS | {f"filter_{name}": label for name, label in FILTERS.items()}
-    shown = {
-        name: label
-        for name, label in ways.items()
-        if any((table["pairing"] == name).any() for table in pairs.values())
-    }
-    figure, all_axes = panels(
-        len(pairs) * len(columns), len(columns), (2.5, 0.17 * len(shown) + 1.4), sharey=True
-    )
-    for index, axes in enumerate(all_axes):
-        pair, measure = list(pairs)[index // len(columns)], columns[index % len(columns)]
-        table = where(pairs[pair], best=True, measure=measure)
-        for place, name in enumerate(shown):
-            for row in where(table, pairing=name).to_dict("records"):
-                _mark(axes, place, row, DECODERS_KEY, "random", _HOLLOW)
-                axes.text(1.03, place, f"{int(row['n'])}", fontsize=5.5, va="center")
-        axes.set_yticks(range(len(shown)), list(shown.values()), fontsize=6.5)
-        axes.set_title(f"{pair}\n{NAMES[measure]}", fontsize=7.5)
-        axes.axvline(0, color="black", lw=0.5)
-        axes.set_xlim(-0.15, 1.18)
+        axes.set_xlim(-0.05, 1.05)
+        axes.set_title(SPACES[space])
+        axes.set_xlabel("similarity")
+    labels = [f"{MEASURES[m]}: {names.pair(pair)}" for m in shown for pair in keys]
+    places = [i * (len(keys) + 0.8) + j for i in range(len(shown)) for j in range(len(keys))]
+    all_axes[0].set_yticks(places, labels)
     all_axes[0].invert_yaxis()
     legend_below(figure, all_axes, 3)
-    figure.suptitle(
-        "Decoder rows of matched features, at the layers most alike (right: pairs; bars: 95%)"
-    )
     return figure
 
 
-def concepts(decoders: Pairs, inside: Pairs, relations: Pairs) -> Figure:
-    """Draw concepts: decoder rows of their features, activations at their words, relations."""
-    figure, all_axes = panels(3 * len(decoders), 3, (3.6, 3.0))
-    for index, axes in enumerate(all_axes):
-        pair, kind = list(decoders)[index // 3], index % 3
-        if kind == 2:
-            _relations(axes, relations[pair])
-            axes.set_title(f"{pair}: concept to concept", fontsize=8)
-            continue
-        if kind == 0:
-            table, second = decoders[pair].query("measure == 'rsa'"), "random partners, as many"
-            title = f"{pair}: decoder rows, RSA"
-        else:
-            table = inside[pair].query(
-                "space == 'activations' and measure == 'linear_cka_unbiased'"
-            )
-            second, title = "random positions, as many", f"{pair}: activations, unbiased CKA"
-        key = ("concept", "null: permuted", second)
-        hollow = {"marker": MARKERS[2 + kind], "color": COLORS[1 + kind], "mfc": "none"}
-        for place, row in enumerate(table.to_dict("records")):
-            _mark(axes, place, row, key, "random", hollow)
-        if table.empty:
-            axes.text(0.5, 0.5, "no concept has pairs enough", ha="center", fontsize=8)
-        names = [f"{row['concept']} ({int(row['n'])})" for row in table.to_dict("records")]
-        axes.set_yticks(range(len(names)), names, fontsize=6.5)
-        axes.invert_yaxis()
+NULL_OF_MAP = "null: 95% of maps of exchanged documents end below"
+
+
+def _in_lines(pair: str) -> str:
+    """Return the name of a pair in two lines, where it names both models."""
+    return names.pair(pair).replace(" and ", "\nand ")
+
+
+def _once(first: bool, label: str) -> str | None:
+    return label if first else None
+
+
+def decoders(pairs: Pairs, published: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw the decoder rows of every pairing and filter, at the layers that are most alike.
+
+    `published` are the values of Lan et al. 2024 on other models; their range is a band.
+    """
+    columns = {"svcca_k1_as_published": "published_svcca", "rsa": "published_rsa",
+               "linear_cka_unbiased": None}  # fmt: skip
+    keys = names.in_order(list(pairs))
+    figure, all_axes = panels(len(columns), len(columns), (3.0, 4.6), sharey=True)
+    middles = []
+    for axes, (measure, column) in zip(all_axes, columns.items(), strict=True):
+        if column is not None:
+            values = [row[column] for row in published.values()]
+            axes.axvspan(min(values), max(values), color=COLORS[1], alpha=0.25, lw=0,
+                         label="published, on other models")  # fmt: skip
+        place, middles = 0.0, []
+        for pair in keys:
+            rows = where(pairs[pair], best=True, measure=measure)
+            rows = rows.sort_values("pairing", key=lambda x: x == LAST_FILTER)
+            start = place
+            for row in rows.to_dict("records"):
+                last = row["pairing"] == LAST_FILTER
+                _interval(
+                    axes, row, place, fmt=MARKERS[0], color=COLORS[0], ms=6 if last else 4,
+                    mfc=COLORS[0] if last else "white", lw=1,
+                    label="all filters, as published (95%)" if last else "another pairing (95%)",
+                )  # fmt: skip
+                _baseline(axes, "null", row["null"], place, "null: partners exchanged", 5)
+                place += 1
+            middles.append((start + place - 1) / 2)
+            place += 1.5
         axes.axvline(0, color="black", lw=0.5)
-        axes.set_title(title, fontsize=8)
+        axes.set_title(MEASURES[measure].replace("SVCCA, k = 1", "SVCCA as published (k = 1)"))
+        axes.set_xlabel("similarity")
+    all_axes[0].set_yticks(middles, [_in_lines(pair) for pair in keys])
+    all_axes[0].tick_params(axis="y", length=0)
+    all_axes[0].invert_yaxis()
     legend_below(figure, all_axes, 4)
-    figure.suptitle("Inside concepts (n in brackets), and from concept to concept")
     return figure
 
 
-def _relations(axes: Axes, table: pd.DataFrame) -> None:
-    for place, (space, part) in enumerate(table.groupby("space", sort=False)):
-        best = part.loc[part.groupby("layer_a")["value"].idxmax()]
-        x = best["layer_a"] + 0.1 * place
-        value = best["value"].to_numpy()
-        ends = np.maximum([value - best["low"], best["high"] - value], 0)
-        axes.errorbar(
-            x, value, yerr=ends, fmt=MARKERS[place], color=COLORS[5 - 2 * place], capsize=2, ms=4,
-            label=f"{SPACES[str(space)]}, best layer of B",
-        )  # fmt: skip
-        axes.plot(x, best["null"], "_", color="black", ms=8)
-    axes.axhline(0, color="black", lw=0.5)
-    axes.set_xticks(sorted(table["layer_a"].unique()))
-    axes.set(xlabel="layer of A", ylabel="RSA of centroids", ylim=(-0.4, 1.1))
+def concepts(inside: Pairs, relations: Pairs) -> Figure:
+    """Draw concepts: activations at their words alone, and how concepts lie to each other."""
+    keys = names.in_order(list(inside))
+    figure, all_axes = panels(len(keys) + 1, 3, (3.3, 2.9))
+    for axes, pair in zip(all_axes, keys, strict=False):
+        table = where(inside[pair], measure="linear_cka_unbiased").dropna(subset=["value"])
+        rows = table.sort_values("concept").to_dict("records")
+        for place, row in enumerate(rows):
+            first = place == 0
+            _interval(axes, row, place, fmt=MARKERS[0], color=COLORS[0],
+                      label=_once(first, "positions of the concept (95%)"))  # fmt: skip
+            axes.plot(row["random"], place, MARKERS[3], color=COLORS[3], ms=5, mfc="none",
+                      label=_once(first, "as many random positions"))  # fmt: skip
+            _baseline(axes, "null", row["null"], place, _once(first, "null: exchanged"), 8)
+        labels = [f"{CONCEPTS.get(row['concept'], row['concept'])} ({row['n']})" for row in rows]
+        axes.set_yticks(range(len(labels)), labels, fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlim(-0.05, 1.05)
+        axes.set_title(names.pair(pair), fontsize=9)
+        axes.set_xlabel("linear CKA (unbiased) inside the concept")
+    _relations(all_axes[-1], relations)
+    legend_below(figure, all_axes, 3)
+    return figure
 
 
-def audit(random: pd.DataFrame, variants: pd.DataFrame, published: Mapping[str, float]) -> Figure:
+def _relations(axes: Axes, relations: Pairs) -> None:
+    """Mark the most alike pair of layers by the distances from concept to concept."""
+    keys = names.in_order(list(relations))
+    for i, pair in enumerate(keys):
+        for j, space in enumerate(SPACES):
+            part = where(relations[pair], space=space)
+            best = part.loc[part["value"].idxmax()].to_dict()
+            _interval(axes, best, i + 0.3 * j - 0.15, fmt=MARKERS[j], color=COLORS[5 - 3 * j],
+                      label=_once(i == 0, f"concept to concept, {SPACES[space]}"))  # fmt: skip
+            _baseline(axes, "null", best["null"], i + 0.3 * j - 0.15, None, 6)
+    axes.set_yticks(range(len(keys)), [_in_lines(pair) for pair in keys], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlim=(-0.25, 1.05), xlabel="RSA of centroids, most alike layers")
+    axes.set_title("From concept to concept", fontsize=9)
+
+
+HOOKS = {"own": "own layer", "before": "layer before"}
+KEPT = {"concept_tokens": "token filter", "none": "no token filter"}
+
+
+def audit(
+    random: pd.DataFrame, variants: pd.DataFrame, published: Mapping[str, Mapping[str, float]]
+) -> Figure:
     """Draw what SVCCA gives for nothing, and as released and corrected on our models.
 
     `published` are the values of Lan et al. 2024, by name, beside ours.
     """
-    figure, all_axes = panels(2, 2, (5.2, 3.6))
+    ours = _audited(variants)
+    figure, all_axes = panels(2, 2, (4.7, 0.26 * (len(published) + len(ours)) + 1.3))
     left, right = all_axes
     for index, (name, label) in enumerate(
         {"svcca": "99% of the variance", "svcca_k1": "k = 1, as published"}.items()
@@ -230,30 +239,40 @@ def audit(random: pd.DataFrame, variants: pd.DataFrame, published: Mapping[str, 
             random["n"], value, yerr=np.maximum(ends, 0), fmt=f"{MARKERS[index]}-",
             color=COLORS[5 - 2 * index], capsize=2, label=label,
         )  # fmt: skip
-    left.plot(
-        random["n"], random["k1_theory"], ":", color="black", label="√(2 / πn), theory for k = 1"
-    )
+    left.plot(random["n"], random["k1_theory"], ":", color="black", label="√(2 / πn), for k = 1")
     d_a, d_b = int(random["d_a"].iloc[0]), int(random["d_b"].iloc[0])
     left.axvline(5 * (d_a + d_b), color="black", lw=0.7, ls="--", label="n = 5 (d₁ + d₂)")
     left.set(
-        xscale="log", ylim=(0, 1.05), xlabel="n (unrelated Gaussian rows)", ylabel="SVCCA",
-        title=f"What SVCCA gives for nothing, {d_a} and {d_b} columns",
+        xscale="log", ylim=(0, 1.05), xlabel="rows", ylabel="SVCCA",
+        title=f"Unrelated Gaussian rows,\n{d_a} and {d_b} columns",
     )  # fmt: skip
-    left.legend(fontsize=7)
-    rows = []
-    for measure, shown in (("svcca_k1_as_published", "k = 1"), ("svcca", "99%")):
-        for row in where(variants, measure=measure).to_dict("records"):
-            hook = "own layer" if row["hook"] == "own" else "layer before"
-            kept = "concept tokens only" if row["filter"] == "concept_tokens" else "no token filter"
-            rows.append((f"ours, {shown}: {hook}, {kept}, n = {int(row['n'])}", row))
-    for place, (label, value) in enumerate(published.items()):
-        right.plot(value, place, MARKERS[3], color=COLORS[1], ms=4)
-        right.text(-0.02, place, label, ha="right", va="center", fontsize=6.5)
-    for place, (label, row) in enumerate(rows, start=len(published)):
-        _mark(right, place, row)
-        right.text(-0.02, place, label, ha="right", va="center", fontsize=6.5)
-    right.set(xlim=(0, 1), xlabel="SVCCA of decoder rows (|: partners exchanged)")
-    right.set_yticks([])
+    left.legend()
+    labels = []
+    for row in published.values():
+        right.plot(row["published_svcca"], len(labels), MARKERS[3], color=COLORS[1], ms=5,
+                   label=_once(not labels, "published, on other models"))  # fmt: skip
+        labels.append(f"{row['name']}, n = {int(row['published_n'])}")
+    for label, row in ours:
+        k1 = row["measure"] == "svcca_k1_as_published"
+        _interval(
+            right, row, len(labels), fmt=MARKERS[0], color=COLORS[0], mfc=COLORS[0] if k1 else "w",
+            label="ours, k = 1 (95%)" if k1 else "ours, 99% of the variance (95%)",
+        )  # fmt: skip
+        _baseline(right, "null", row["null"], len(labels), "null: partners exchanged", 8)
+        labels.append(label)
+    right.set(xlim=(0, 1.03), xlabel="SVCCA of decoder rows", title="Published, and on our models")
+    right.set_yticks(range(len(labels)), labels, fontsize=8)
     right.invert_yaxis()
-    right.set_title("Published, and on our models", fontsize=9)
+    legend_below(figure, [right], 4)
     return figure
+
+
+def _audited(variants: pd.DataFrame) -> "Sequence[tuple[str, dict[str, Any]]]":
+    """Return label and row of every variant of the audit, k = 1 first."""
+    found = []
+    for measure in ("svcca_k1_as_published", "svcca"):
+        for row in where(variants, measure=measure).to_dict("records"):
+            layers = f"layers {row['layer_a']}, {row['layer_b']}"
+            fed, kept = HOOKS[row["hook"]], KEPT[row["filter"]]
+            found.append((f"{layers}: {fed}, {kept}, n = {int(row['n'])}", row))
+    return found

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from universality.plots.names import model as model_name
+from universality.plots.steering import contrast
 from universality.plots.style import COLORS, legend_below, panels
 from universality.tables import where
 
@@ -37,17 +39,17 @@ def steered_maps(tables: Mapping[str, pd.DataFrame], model: str) -> Figure:
                 _scatter(axes, before, where(tables["places"], **place, kind=kind), name, kind)
                 axes.set_title(_title(name, moves[kind], row), fontsize=7.5)
         all_axes[4 * number].set_ylabel(
-            f"{row['contrast']}, layer {row['steered_layer']} to {row['layer']}\n"
+            f"{contrast(row['contrast'])}, layer {row['steered_layer']} to {row['layer']}\n"
             f"features: {_numbers(moves['vector'], 'features')}\n"
             f"(random {_numbers(moves['random_0'], 'features')})\n{_MAPS['pca'][3]}",
         )
     legend_below(figure, all_axes, 3)
     first = summary.iloc[0]
     figure.suptitle(
-        f"{model}: {first['n_positions']} positions of {first['n_documents']} documents in SAE "
-        f"features, as they are and at multiplier {first['multiplier']:g}\n(moved: of the mean "
-        f"distance between positions; kept: of the {first['n_near']} nearest; maps of the "
-        "unsteered positions, the steered ones put on them)",
+        f"{model_name(model)}: {first['n_positions']} positions of {first['n_documents']} "
+        f"documents in SAE features, as they are and at multiplier {first['multiplier']:g}\n"
+        f"(moved: of the mean distance between positions; kept: of the {first['n_near']} nearest; "
+        "maps of the unsteered positions, the steered ones put on them)",
         fontsize=9,
     )
     return figure

@@ -25,8 +25,8 @@ BASELINES: dict[str, dict[str, Any]] = {
     "untrained": {"color": "#e69f00", "linestyle": "--", "marker": "v"},
     "ceiling": {"color": "#009e73", "linestyle": "-.", "marker": "^"},
 }
-"""The look of the three baselines, the same in every figure: positions or pairs shuffled; an untrained
-model; another SAE seed of the same model, which is as much as can be expected."""
+"""The look of the three baselines, the same in every figure: positions or pairs shuffled; an
+untrained model; another SAE seed of the same model, which is as much as can be expected."""
 HEAT_MAP = "cividis"
 COUNTS = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.35, 1, 256)), "counts")
 """From a blue that shows on white to a dark one."""

@@ -13,42 +13,40 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from universality.plots.style import HEAT_MAP, NULL_COLOR, line_look, look
+from universality.plots import names
+from universality.plots.style import BASELINES, HEAT_MAP, NULL_COLOR, line_look, look
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 
 
 def error_tokens(tables: Tables) -> Figure:
-    """Draw, a row per model: CE by kind of error, the tail, its weight, correlation of layers."""
-    figure = Figure(figsize=(13.2, 3.1 * len(tables) + 0.3))
-    grid = figure.subplots(len(tables), 4, squeeze=False)
+    """Draw, a row per model: cost by kind of error, its tail over tokens, and shared by layers."""
+    figure = Figure(figsize=(9.4, 2.9 * len(tables) + 0.2))
+    grid = figure.subplots(len(tables), 3, squeeze=False, width_ratios=[1.15, 1, 1])
     for row, (model, named) in zip(grid, tables.items(), strict=True):
         layers = named["layers"].sort_values(by="layer")
         _kinds_of_error(row[0], layers)
         _tail_quantiles(row[1], named["quantiles"])
-        _tail_weight(row[2], named["tails"])
-        _layer_correlations(row[3], named["correlations"], layers)
-        n = layers.iloc[0]
-        row[0].set_title(
-            f"{model}: n = {int(n['n_tokens'])} tokens, {int(n['n_documents'])} documents"
-        )
-    figure.suptitle("Which tokens pay for an SAE's error (bars: 95% intervals over documents)")
+        _layer_correlations(row[2], named["correlations"], layers)
+        row[0].set_title(f"{names.model(model)}: cost of an error")
+        row[1].set_title("tail over tokens")
     return figure
 
 
 def _kinds_of_error(axes: Axes, layers: pd.DataFrame) -> None:
     series = {
         "ce_difference": ("the SAE's error", look(0)),
-        "ce_difference_exchanged_error": ("another document's, same norm", look(4)),
+        "ce_difference_exchanged_error": ("another document's, same norm", look(3)),
         "ce_difference_random_error": ("random direction, same norm", null_look()),
     }
     for index, (column, (label, how)) in enumerate(series.items()):
-        interval_line(axes, layers["layer"] + 0.07 * (index - 1), layers, column, label, how)
+        x = layers["layer"] + 0.12 * (index - 1)
+        interval_line(axes, x, layers, column, label, how | {"linestyle": "none"})
     axes.axhline(0, color="black", lw=0.5)
-    axes.set(xlabel="layer", ylabel="CE difference (nats / token)")
+    axes.set(xlabel="layer", ylabel="CE added (nats / token)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _room_above(axes, 1.4)
-    axes.legend(loc="upper left", fontsize=6.5)
+    axes.legend(loc="upper left", fontsize=8)
 
 
 def _tail_quantiles(axes: Axes, quantiles: pd.DataFrame) -> None:
@@ -56,29 +54,13 @@ def _tail_quantiles(axes: Axes, quantiles: pd.DataFrame) -> None:
     first = upper.loc[upper["sae"] == upper["sae"].iloc[0]]
     above = 1 - first["quantile"]
     for name, style in (("normal", "-"), ("laplace", "--")):
-        axes.plot(first[name], above, color=NULL_COLOR, ls=style, lw=2, label=f"{name}: null")
+        label = name.capitalize() if name == "laplace" else name
+        axes.plot(first[name], above, color=NULL_COLOR, ls=style, lw=2, label=label)
     for index, (layer, rows) in enumerate(upper.groupby("layer")):
         axes.plot(rows["z"], 1 - rows["quantile"], **line_look(index), label=f"layer {layer}")
     axes.set_yscale("log")
-    axes.set(xlabel="CE difference (standard deviations)", ylabel="share of tokens above")
-    axes.legend(loc="upper right", fontsize=6.5, handlelength=2.6)
-
-
-def _tail_weight(axes: Axes, tails: pd.DataFrame) -> None:
-    part = tails.loc[tails["part"] == "absolute"]
-    for index, (share, rows) in enumerate(part.groupby("share")):
-        label = f"worst {100 * float(np.asarray(share)):g}%"
-        interval_line(axes, rows["layer"], rows, "carried", label, look(index))
-        for name, style in (("normal", "-"), ("laplace", "--")):
-            nulls = f"{name}: nulls" if not index else None
-            axes.plot(
-                rows["layer"], rows[f"carried_{name}"], color=NULL_COLOR, ls=style, label=nulls
-            )
-    axes.set(xlabel="layer", ylabel="share of the sum of |CE difference|")
-    axes.set_ylim(bottom=0)
-    _room_above(axes, 1.25)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="upper right", fontsize=6.5, ncols=2)
+    axes.set(xlabel="CE added (standard deviations)", ylabel="share of tokens above")
+    axes.legend(loc="upper right", fontsize=7.5, handlelength=2.2)
 
 
 def _layer_correlations(axes: Axes, table: pd.DataFrame, layers: pd.DataFrame) -> None:
@@ -97,15 +79,12 @@ def _layer_correlations(axes: Axes, table: pd.DataFrame, layers: pd.DataFrame) -
     for (i, j), value in np.ndenumerate(matrix):
         if i != j:
             color = "black" if value > 0.5 * high else "white"
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=color, fontsize=7)
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=color, fontsize=7.5)
     ticks = [str(layer) for layer in layers["layer"]]
     axes.set_xticks(range(len(names)), ticks)
     axes.set_yticks(range(len(names)), ticks)
-    null, p = table["spearman_null_high"].max(), table["spearman_p"].max()
-    axes.set_title(
-        f"CE difference, correlation of layers\n(Spearman below, Pearson above; 95% of\n"
-        f"shifted nulls < {null:.2f}; Spearman's p <= {p:.3f})", fontsize=7.5,
-    )  # fmt: skip
+    null = float(np.max(table["spearman_null_high"].to_numpy()))
+    axes.set_title(f"cost, correlation of layers\n(shifted positions: < {null:.2f})")
 
 
 def error_maps(tables: Tables) -> Figure:
@@ -124,9 +103,10 @@ def error_maps(tables: Tables) -> Figure:
         colorbar = figure.colorbar(image, ax=row[0], extend="both")
         colorbar.set_label(label, fontsize=7)
         row[0].set(xticks=[], yticks=[], xlabel="UMAP (distances mean little)")
-        row[0].set_title(f"{model}, layer {layer}: activations of n = {len(points)} tokens")
+        row[0].set_title(
+            f"{names.model(model)}, layer {layer}: activations of {len(points)} tokens"
+        )
         _agreement(row[1], named["neighbours"], int(named["layers"]["n_tokens"].iloc[0]))
-    figure.suptitle("Do tokens with similar activations have similar errors?")
     return figure
 
 
@@ -158,7 +138,7 @@ def _room_above(axes: Axes, factor: float) -> None:
 
 def null_look() -> dict[str, Any]:
     """Return colour, line style and marker of nulls and controls."""
-    return {"color": NULL_COLOR, "linestyle": "--", "marker": "x"}
+    return BASELINES["null"] | {"marker": "x"}
 
 
 def interval_line(

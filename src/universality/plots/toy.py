@@ -1,6 +1,5 @@
 """Figures of the toy models: tables in, a figure out."""
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,155 +8,97 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from universality.plots.style import COLORS, HATCHES, MARKERS, NULL_COLOR, legend_below, look
+from universality.plots.style import BASELINES, COLORS, NULL_COLOR, legend_below, look
 from universality.tables import where
 
-RECOVERY = {
-    "recovered": "true features found\n(share)",
-    "mmcs": "mean max cosine\n(true to learned)",
-    "detection_f1": "F1 of a feature's\nlatent as its detector",
-}
-FAILURES = {
-    "composed_rate": "pairs whose sum beats\nboth parts (share)",
+MEASURES = {
+    "recovered": "true features\nfound (share)",
     "sum_latent": "pairs with a latent\nfor the sum (share)",
-    "absorption_rate": "absorbed (share of\nsamples with both)",
+    "absorption_rate": "parent absorbed\n(share of samples)",
 }
-OUTCOMES = {
-    "pairs_parts": ("both parts", "white", ""),
-    "pairs_part_and_sum": ("one part and the sum", COLORS[5], HATCHES[1]),
-    "pairs_sum_only": ("the sum, no part", COLORS[0], ""),
-    "pairs_neither": ("not both parts, not the sum", "#d9d9d9", HATCHES[2]),
+CONDITIONS = {
+    "independent": "independent",
+    "correlated": "correlated groups",
+    "composed": "mostly in pairs",
+    "hierarchy": "parent and child",
 }
-_NULLS = {
-    "samples": ("null: samples as dictionary", "-"),
-    "random": ("null: random directions", "--"),
-    "untrained": ("null: untrained SAEs", ":"),
+"""Condition -> how the features of a toy model depend on each other."""
+FAMILIES = {"standard": "L1", "topk": "TopK", "matryoshka": "Matryoshka"}
+_NULLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "samples": ("samples as dictionary", {"color": NULL_COLOR, "ls": "-"}),
+    "random": ("random directions", {"color": BASELINES["null"]["color"], "ls": ":"}),
+    "untrained": ("untrained SAEs", {"color": BASELINES["untrained"]["color"], "ls": "--"}),
 }
 
 
-def against_l0(summary: pd.DataFrame, measures: Mapping[str, str], title: str) -> Figure:
-    """Draw `measures` against L0, a line per SAE family, at the reference width.
+def recovery(summary: pd.DataFrame) -> Figure:
+    """Draw `MEASURES` against L0, a line per SAE family, at the reference width.
 
     `summary` has one row per condition, kind, family, sparsity, width and measure. A row of panels
     per measure, a column per condition; nulls are those at the references.
     """
     summary = where(summary, expansion=_expansion(summary))
-    figure, panels = _grid(summary, measures)
+    figure, panels = _grid(summary, MEASURES)
     for (measure, condition), axes in panels.items():
         here = where(summary, condition=condition)
-        for kind, (label, line) in _NULLS.items():
+        for kind, (label, style) in _NULLS.items():
             null = where(here, kind=kind, measure=measure, reference=True)["mean"].to_numpy()
             if len(null):
-                axes.axhline(float(null.mean()), color=NULL_COLOR, ls=line, lw=1, label=label)
+                axes.axhline(float(null.mean()), **style, lw=1.1, label=label)
         for index, (family, rows) in enumerate(_families(here)):
             l0, true = (where(rows, measure=name)["mean"].to_numpy() for name in ("l0", "l0_true"))
-            _line(axes, l0 / true, where(rows, measure=measure), index, family)
+            of_family = where(rows, measure=measure)
+            if len(of_family) == len(l0):
+                _line(axes, l0 / true, of_family, index, FAMILIES.get(family, family))
         axes.axvline(1, color=NULL_COLOR, lw=0.7, ls=(0, (1, 3)))
         axes.set_xscale("log")
         axes.set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
         axes.minorticks_off()
-    return _finished(figure, panels, summary, title, "L0 / true L0")
-
-
-def against_width(summary: pd.DataFrame, measures: Mapping[str, str], title: str) -> Figure:
-    """Draw `measures` against the number of latents, at each family's reference sparsity."""
-    swept = {name for name, rows in _families(summary) if len(set(rows["expansion"])) > 1}
-    sparsity = {
-        name: _first(where(rows, reference=True), "sparsity") for name, rows in _families(summary)
-    }
-    wanted = [
-        family == "none" or (family in swept and sparsity[family] == value)
-        for family, value in zip(summary["family"], summary["sparsity"], strict=True)
-    ]
-    summary = pd.DataFrame(summary.loc[wanted])
-    figure, panels = _grid(summary, measures)
-    ticks = sorted(set(summary["width"]))
-    for (measure, condition), axes in panels.items():
-        here = where(summary, condition=condition, measure=measure)
-        for kind, (label, line) in _NULLS.items():
-            null = where(here, kind=kind)
-            at = sorted(set(null["width"]))
-            if at:
-                mean = [where(null, width=width)["mean"].to_numpy().mean() for width in at]
-                axes.plot(at, mean, color=NULL_COLOR, ls=line, lw=1, label=label)
-        for index, (family, rows) in enumerate(_families(here)):
-            name = f"{family} {sparsity[family]:g}"
-            _line(axes, rows["width"].to_numpy(), rows, index, name)
-        axes.set_xscale("log")
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
-    return _finished(figure, panels, summary, title, "latents / true features")
-
-
-def pair_outcomes(summary: pd.DataFrame) -> Figure:
-    """Draw what became of the pairs of true features, a bar per family and sparsity.
-
-    Of `summary` (see `against_l0`) the reference width; `samples` is the null.
-    """
-    summary = where(summary, expansion=_expansion(summary))
-    summary = summary.query("kind in ['trained', 'samples']")
-    conditions = list(dict.fromkeys(summary["condition"]))
-    figure = Figure(figsize=(2.5 * len(conditions) + 1, 3.7))
-    grid = figure.subplots(1, len(conditions), sharey=True, squeeze=False)[0]
-    for axes, condition in zip(grid, conditions, strict=True):
-        here = where(summary, condition=condition)
-        bars = [rows for _, rows in here.groupby(["family", "sparsity"], sort=False)]
-        names = [
-            "null: samples" if family == "none" else f"{family} {_first(rows, 'sparsity'):g}"
-            for rows in bars
-            for family in set(rows["family"])
-        ]
-        bottom = np.zeros(len(bars))
-        for measure, (label, color, hatch) in OUTCOMES.items():
-            share = [_first(where(rows, measure=measure), "mean") for rows in bars]
-            axes.barh(
-                range(len(bars)), share, left=bottom, label=label, height=0.8, color=color,
-                edgecolor="black", lw=0.5, hatch=hatch,
-            )  # fmt: skip
-            bottom += share
-        axes.set_yticks(range(len(bars)), names)
-        axes.set_ylim(len(bars) - 0.4, -0.6)
-        axes.set_xlim(0, 1)
-        axes.set(xlabel="pairs (share)", title=condition)
-    legend_below(figure, grid, 4)
-    what = (
-        "Which of the two features of a pair, and of their sum, some latent points along "
-        f"({_first(summary, 'n_true') / 2:.0f} pairs, mean of {_n_seeds(summary)} seeds)"
-    )
-    figure.suptitle(_wrapped(figure, what))
+        axes.set_ylim(-0.04, 1.04)
+        if axes.get_subplotspec().is_last_row():  # pyright: ignore[reportOptionalMemberAccess]
+            axes.set_xlabel("active features\n(1: as many as truly are)")
+    legend_below(figure, panels.values(), 3)
     return figure
 
 
 def agreements(table: pd.DataFrame) -> Figure:
-    """Draw the share of true features among the latents that two SAE seeds share.
+    """Draw what two SAE seeds share, and how much of it is true, by condition and family.
 
-    `table` has one row per condition, family, and ordered pair of SAE seeds on the same samples.
+    `table` has one row per condition, family, and ordered pair of SAE seeds on the same samples;
+    bars span them.
     """
     conditions = list(dict.fromkeys(table["condition"]))
-    figure = Figure(figsize=(2.3 * len(conditions) + 0.6, 3.1))
+    known = [name for name in CONDITIONS if name in conditions]
+    conditions = [*known, *(name for name in conditions if name not in known)]
+    figure = Figure(figsize=(2.1 * len(conditions) + 0.6, 3.2))
     grid = figure.subplots(1, len(conditions), sharey=True, squeeze=False)[0]
+    seed = BASELINES["ceiling"]
+    series: dict[str, tuple[str, dict[str, Any]]] = {
+        "shared": ("latents found in another SAE seed", {"color": seed["color"], "marker": "^"}),
+        "true_if_shared": ("of these: true features", {"color": COLORS[0], "marker": "o"}),
+        "true": (
+            "of all latents: true features",
+            {"color": "black", "marker": "D", "mfc": "white", "ms": 4.5},
+        ),
+    }
     for axes, condition in zip(grid, conditions, strict=True):
-        for index, (family, rows) in enumerate(_families(where(table, condition=condition))):
-            marker: dict[str, Any] = {"ls": "none", "marker": MARKERS[index]}
-            axes.plot(
-                rows["shared"], rows["true_if_shared"], **marker, color=COLORS[index], mfc="none",
-                label=f"{family}: of the shared",
-            )  # fmt: skip
-            axes.plot(
-                rows["shared"], rows["true"], **marker, color=NULL_COLOR, ms=3,
-                label=f"{family}: of all latents",
-            )  # fmt: skip
-        axes.set(xlim=(-0.03, 1.03), ylim=(-0.05, 1.05), title=condition)
-        axes.set_xlabel("latents found in another\nSAE seed (share)")
-    grid[0].set_ylabel("true features\namong them (share)")
+        families = _families(where(table, condition=condition))
+        for place, (_, rows) in enumerate(families):
+            for index, (column, (label, style)) in enumerate(series.items()):
+                values = rows[column].dropna().to_numpy()
+                if not len(values):
+                    continue
+                mean = values.mean()
+                bars = np.maximum([[mean - values.min()], [values.max() - mean]], 0)
+                x = place + 0.22 * (index - 1)
+                look = {"ms": 6.5, **style}
+                axes.errorbar(x, mean, bars, ls="none", capsize=2, lw=1, label=label, **look)
+        labels = [FAMILIES.get(family, family) for family, _ in families]
+        axes.set_xticks(range(len(families)), labels, fontsize=8)
+        axes.set(xlim=(-0.6, len(families) - 0.4), ylim=(-0.04, 1.04))
+        axes.set_title(CONDITIONS.get(condition, condition))
+    grid[0].set_ylabel("share of latents")
     legend_below(figure, grid, 3)
-    n = len(table.groupby(["seed", "other_seed"]))
-    null = float(table["shared_null"].to_numpy().max())
-    what = (
-        f"Does agreement of SAE seeds mean truth? (points: {n} ordered pairs of seeds; "
-        f"found in an untrained SAE: at most {null:.2f})"
-    )
-    figure.suptitle(_wrapped(figure, what))
     return figure
 
 
@@ -167,10 +108,10 @@ Panels = dict[tuple[str, str], Axes]
 
 def _grid(summary: pd.DataFrame, measures: Mapping[str, str]) -> tuple[Figure, Panels]:
     conditions = list(dict.fromkeys(summary["condition"]))
-    figure = Figure(figsize=(2.2 * len(conditions) + 0.6, 1.9 * len(measures) + 1.0))
+    figure = Figure(figsize=(2.05 * len(conditions) + 0.6, 1.55 * len(measures) + 0.9))
     grid = figure.subplots(len(measures), len(conditions), squeeze=False, sharex=True, sharey="row")
     for axes, condition in zip(grid[0], conditions, strict=True):
-        axes.set_title(condition)
+        axes.set_title(CONDITIONS.get(condition, condition))
     for axes, label in zip(grid[:, 0], measures.values(), strict=True):
         axes.set_ylabel(label)
     panels = {
@@ -179,29 +120,6 @@ def _grid(summary: pd.DataFrame, measures: Mapping[str, str]) -> tuple[Figure, P
         for axes, condition in zip(row, conditions, strict=True)
     }
     return figure, panels
-
-
-def _finished(
-    figure: Figure, panels: Panels, summary: pd.DataFrame, title: str, xlabel: str
-) -> Figure:
-    """Add one legend for all panels, labels and title."""
-    for axes in panels.values():
-        axes.set_ylim(-0.04, 1.04)
-        if axes.get_subplotspec().is_last_row():  # pyright: ignore[reportOptionalMemberAccess]
-            axes.set_xlabel(xlabel)
-    legend_below(figure, panels.values(), 3)
-    what = (
-        f"{_first(summary, 'n_true'):.0f} true features, "
-        f"{_first(summary, 'n_samples'):,.0f} samples an SAE; bars: Student's 95% intervals over "
-        f"{_n_seeds(summary)} seeds, which change directions, samples and SAE"
-    )
-    figure.suptitle(f"{title}\n{_wrapped(figure, what)}")
-    return figure
-
-
-def _wrapped(figure: Figure, text: str) -> str:
-    """Break `text` into lines that fit the width of the figure."""
-    return textwrap.fill(text, int(12 * figure.get_figwidth()))
 
 
 def _line(axes: Axes, x: np.ndarray, rows: pd.DataFrame, index: int, label: str) -> None:
@@ -227,7 +145,3 @@ def _expansion(summary: pd.DataFrame) -> float:
 
 def _first(table: pd.DataFrame, column: str) -> float:
     return float(table[column].to_numpy()[0])
-
-
-def _n_seeds(summary: pd.DataFrame) -> int:
-    return int(summary["n_seeds"].to_numpy().min())

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from markupsafe import Markup, escape
+
 from universality import provenance
 from universality.errors import InputError
 from universality.io import read_json, require
+from universality.paper.captions import caption_of, captions
+from universality.paper.findings import without_references
 from universality.params.base import read_yaml
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study: folders of figures, and tables of the paper that begin so."""
+    """A study, with the folders of figures/ that belong to it."""
 
     id: str
     title: str
@@ -25,13 +29,12 @@ class Study:
 
 STUDIES = (
     Study("saes", "Sparse autoencoders", "How good are the SAEs, and what are their features?",
-          ("models", "saes", "sae_anatomy", "sae_errors", "sae_widths", "sae_toy")),
-    Study("matching", "Matching features", "Do two models share single features?",
-          ("matching", "match_agreement", "match_cards", "match_conditions")),
+          ("models", "saes")),
+    Study("matching", "Matching features", "Do two models share single features?", ("matching",)),
     Study("similarity", "Comparing spaces", "Are the spaces shared, where single features are not?",
-          ("similarity", "layers", "maps")),
+          ("similarity",)),
     Study("steering", "Steering vectors", "What do vectors change, and what are they made of?",
-          ("steering", "decomposition")),
+          ("steering",)),
     Study("hierarchy", "Hierarchies of concepts", "Do concepts form hierarchies?", ("hierarchy",)),
 )  # fmt: skip
 
@@ -40,7 +43,7 @@ PAGES = {
     "data/cards": "Cards: matched features in their text, side by side",
     "data/dashboards": "Dashboards: features of one SAE",
 }
-"""Folder of pages, one folder each -> what they are."""
+"""Folder of pages, one folder each -> what they are. Only `make repro` and releases have them."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +60,6 @@ class FigureOf:
     def anchor(self) -> str:
         """Id of the figure in its page."""
         return self.name.replace("/", ".")
-
-
-def captions(folder: Path) -> dict[str, str]:
-    """Return the captions of `paper/captions`: pattern -> text."""
-    found: dict[str, str] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        found |= read_yaml(path)
-    return found
-
-
-def caption_of(name: str, patterns: dict[str, str]) -> str:
-    """Return the caption of a figure `study/name`, its slots filled; as `caption-of` of lib.typ.
-
-    Raises `InputError` if there is none.
-    """
-    for pattern, text in patterns.items():
-        slots = re.findall(r"\{\w+\}", pattern)
-        expression = re.sub(r"\\\{\w+\\\}", "([a-z0-9_]+?)", re.escape(pattern))
-        found = re.fullmatch(expression, name)
-        if found:
-            for slot, value in zip(slots, found.groups(), strict=True):
-                text = text.replace(slot, value.replace("_vs_", " and "))
-            return text
-    raise InputError(f"paper/captions: no caption for {name}")
 
 
 class Cards:
@@ -159,16 +138,45 @@ class TableOf:
 
 
 def tables(root: Path) -> dict[str, list[TableOf]]:
-    """Return study -> tables, `published` left out; by where the addresses of a table point."""
+    """Return study -> tables, but those of claims and findings; by where their addresses point."""
     found: dict[str, list[TableOf]] = {}
     for path in sorted(require(root / "paper" / "tables").glob("*.json")):
-        if path.stem == "published":
+        if path.stem in ("published", "findings"):
             continue
         read = read_json(path)
         study = read["addresses"][0].split(":")[0] if read["addresses"] else "saes"
         table = TableOf(path.stem, read["caption"], read["header"], read["align"], read["rows"])
         found.setdefault("saes" if study == "models" else study, []).append(table)
     return found
+
+
+@dataclass(frozen=True)
+class FindingOf:
+    """A finding with its numbers, and whether its rules hold in this run."""
+
+    id: str
+    text: Markup
+    holds: bool | None
+    """None if this run lacks a number that it needs."""
+    rules: list[str]
+
+
+def findings(root: Path) -> dict[str, list[FindingOf]]:
+    """Return study -> findings; those without a number for the sentence are left out."""
+    found: dict[str, list[FindingOf]] = {}
+    for name, one in read_json(require(root / "paper" / "tables" / "findings.json")).items():
+        study = "saes" if one["study"] == "models" else one["study"]
+        if one["text"] is not None:
+            finding = FindingOf(name, as_html(one["text"]), one["holds"], one["rules"])
+            found.setdefault(study, []).append(finding)
+    return found
+
+
+def as_html(text: str) -> Markup:
+    """Return the text of a finding, which is typst's markup, as HTML."""
+    html = str(escape(without_references(text)))
+    html = re.sub(r"`([^`]*)`", r"<code>\1</code>", html)
+    return Markup(re.sub(r"(?<!\w)_([^_]+)_(?!\w)", r"<em>\1</em>", html))
 
 
 def claims(root: Path) -> list[dict[str, str]]:

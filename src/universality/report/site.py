@@ -9,9 +9,16 @@ from universality.errors import InputError
 from universality.report import content
 from universality.saes.pages.dashboard_page import source, templates
 
+FINDINGS = {
+    True: ("yes", "holds"),
+    False: ("no", "not so in this run"),
+    None: ("open", "not all its numbers are in this run"),
+}
+"""Whether the rules of a finding hold -> class of its mark, and the mark."""
 VERDICTS = {
     "holds": "yes",
     "holds, weaker": "part",
+    "inconclusive": "open",
     "does not hold": "no",
     "cannot be tested here": "open",
 }
@@ -21,7 +28,8 @@ VERDICTS = {
 def build(root: Path, out: Path) -> None:
     """Write the report of the run in `root` into the empty folder `out`.
 
-    Raises `InputError` if figures, tables or pages are not there.
+    Raises `InputError` if figures or tables are not there. Pages of features are left out if they
+    are not there.
     """
     lock = provenance.read_lock(root)  # of hundreds of kilobytes, so only once
     cards = content.Cards(root, lock)
@@ -29,27 +37,24 @@ def build(root: Path, out: Path) -> None:
     if not any(studies.values()):
         raise InputError(f"{root / 'figures'}: no figure; `make repro`, or `make figures`")
     pages = content.pages(root)
-    lacking = [title for title in content.PAGES.values() if title not in pages]
-    if lacking:
-        raise InputError(f"no page: {lacking[0]}; `make pull` gets them, `make repro` makes them")
-    claims, tables = content.claims(root), content.tables(root)
-    common: dict[str, Any] = {"studies": content.STUDIES, "marks": VERDICTS}
-    extras = _copy(root, out, pages)
-    _page(out / "index.html", "index.html", common, claims=claims, pages=pages, extras=extras,
-          figures=studies)  # fmt: skip
+    claims, tables, findings = content.claims(root), content.tables(root), content.findings(root)
+    common: dict[str, Any] = {"studies": content.STUDIES, "marks": VERDICTS, "states": FINDINGS}
+    _copy(root, out, pages)
+    _page(out / "index.html", "index.html", common, findings=findings, pages=pages, figures=studies,
+          has_paper=(out / "universality.pdf").is_file())  # fmt: skip
     for study in content.STUDIES:
         own = [claim for claim in claims if claim["study"] == study.id]
         _page(out / f"{study.id}.html", "study.html", common, study=study, claims=own,
-              tables=tables.get(study.id, []), figures=studies[study.id])  # fmt: skip
+              findings=findings.get(study.id, []), tables=tables.get(study.id, []),
+              figures=studies[study.id])  # fmt: skip
     _page(out / "published.html", "published.html", common, claims=claims)
     _page(out / "parameters.html", "parameters.html", common, parameters=content.parameters(root))
     runs, machines = content.runs(root, lock)
     _page(out / "provenance.html", "provenance.html", common, runs=runs, machines=machines)
-    _page(out / "graph.html", "graph.html", common, extras=extras)
 
 
-def _copy(root: Path, out: Path, pages: dict[str, list[content.Page]]) -> set[str]:
-    """Copy figures, pages, tables and paper; returns which of what is optional is there."""
+def _copy(root: Path, out: Path, pages: dict[str, list[content.Page]]) -> None:
+    """Copy figures, pages, tables, and the paper if it is there."""
     for study in content.STUDIES:
         for folder in study.folders:
             for path in sorted((root / "figures" / folder).glob("*.svg")):
@@ -60,16 +65,9 @@ def _copy(root: Path, out: Path, pages: dict[str, list[content.Page]]) -> set[st
     for path in sorted((root / "paper" / "tables").glob("*")):
         if path.suffix in (".tex", ".md"):
             _copy_file(path, out / "tables" / path.name)
-    extras = set()
-    for here, to in (
-        ("paper/universality.pdf", "universality.pdf"),
-        ("figures/workflow/graph.svg", "figures/workflow/graph.svg"),
-        ("figures/workflow/scaling.svg", "figures/workflow/scaling.svg"),
-    ):
-        if (root / here).exists():
-            _copy_file(root / here, out / to)
-            extras.add(to)
-    return extras
+    paper = root / "paper" / "universality.pdf"
+    if paper.is_file():
+        _copy_file(paper, out / paper.name)
 
 
 def _copy_file(path: Path, to: Path) -> None:

@@ -5,7 +5,7 @@ Special tokens are left out: an SAE neither reads nor replaces the activation at
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from universality.models import document_losses
 from universality.params.saes import SaeEvaluation
 from universality.randomness import generator
 from universality.stats import ratio_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def load_sae(path: Path, device: str = "cpu") -> Any:
@@ -164,23 +161,3 @@ def _metrics(
     row["n_positions"] = int(reconstruction.count.sum())
     row["n_tokens_ce"] = int(counts.sum())
     return row
-
-
-def density_table(model: str, names: list[tuple[str, int, int]], sums: list) -> "pd.DataFrame":
-    """Return one row per feature: model, sae, layer, seed, feature, density."""
-    import pandas as pd
-
-    parts = [
-        pd.DataFrame(
-            {
-                "model": model,
-                "sae": name,
-                "layer": layer,
-                "seed": seed,
-                "feature": np.arange(len(one.fired)),
-                "density": one.density,
-            }
-        )
-        for (name, layer, seed), one in zip(names, sums, strict=True)
-    ]
-    return pd.concat(parts, ignore_index=True)

@@ -26,11 +26,17 @@ def median(name: str, values: np.ndarray) -> dict[str, float]:
     }
 
 
-def mean_over_seeds(name: str, values: np.ndarray) -> dict[str, float]:
-    """Return the mean of one value per seed `(n_seeds,)` with Student's 95% interval."""
+def mean_over_seeds(
+    name: str, values: np.ndarray, within: tuple[float, float] = (-np.inf, np.inf)
+) -> dict[str, float]:
+    """Return the mean of one value per seed `(n_seeds,)` with Student's 95% interval.
+
+    The interval is cut at `within`, the values that there can be: of a share, 0 and 1.
+    """
     n = len(values)
     if n < 2:
         raise ValueError(f"{n} seed is too few for an interval; 2 are needed")
     half = scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
     mean = float(values.mean())
-    return {name: mean, f"{name}_low": mean - float(half), f"{name}_high": mean + float(half)}
+    low, high = max(mean - float(half), within[0]), min(mean + float(half), within[1])
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}

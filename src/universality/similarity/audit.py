@@ -66,7 +66,8 @@ class Read:
     """One model's SAE, fed with the activations of its own layer or of the one before."""
 
     own: Encoded
-    before: Encoded
+    before: Encoded | None
+    """None for the first layer, which has none before it."""
     token: np.ndarray
     """Token number of each position, `(n,)`."""
     decoder: np.ndarray
@@ -85,13 +86,16 @@ def variants(
 ) -> pd.DataFrame:
     """Return `decoders.compare_pairs` as released, corrected, and in between.
 
-    `hook` is `own` or `before`; `filter` says whether pairs with tokens that name nothing are
-    dropped. All other filters are those of the paper. `ev_a` and `ev_b` are the shares of variance
-    that the SAEs explain of what they were fed, which give the wrong hook away.
+    `hook` is `own` or, where both layers have one before them, `before`; `filter` says whether
+    pairs with tokens that name nothing are dropped. All other filters are those of the paper.
+    `ev_a` and `ev_b` are the shares of variance that the SAEs explain of what they were fed, which
+    give the wrong hook away.
     """
     rows: list[dict[str, Any]] = []
-    for hook in ("before", "own"):
-        read = [getattr(side, hook) for side in (a, b)]
+    fed: dict[str, list[Encoded]] = {"own": [a.own, b.own]}
+    if a.before is not None and b.before is not None:
+        fed["before"] = [a.before, b.before]
+    for hook, read in fed.items():
         sample = Sample(documents, np.zeros(0, dtype=np.int64), np.zeros((0, 1)), min_count)
         match = match_layers(read[0].features, read[1].features, sample)
         tops = [
@@ -103,7 +107,7 @@ def variants(
             projected(side.decoder, kept, side.decoder.shape[1])
             for side, kept in zip((a, b), alive, strict=True)
         ]
-        decoders = Decoders(whole[0], whole[1], alive[0], alive[1])
+        decoders = Decoders(whole[0], whole[1])
         for name, chosen in (
             ("none", replace(filters, non_concept=np.zeros(0, dtype=np.int64))),
             ("concept_tokens", filters),
@@ -137,24 +141,26 @@ def read_pair(
     for place, layer in zip(places, layers, strict=True):
         path = sae_of(place.saes, layer, place.seed)
         hook = hook_name(path)
-        before = hook.replace(f"blocks.{layer}.", f"blocks.{layer - 1}.")
+        hooks = {"own": hook}
+        if layer > 0:
+            hooks["before"] = hook.replace(f"blocks.{layer}.", f"blocks.{layer - 1}.")
         tokens = load_tokens(corpus, "validation", place.model, max_tokens, n_documents)
-        found = hook_rows(load_bridge(place.model), tokens, [before, hook], batch_tokens)
+        found = hook_rows(load_bridge(place.model), tokens, list(hooks.values()), batch_tokens)
         tables.append(position_table(tokens, found.place, load_tokenizer(place.model)[0]))
-        rows.append((found.activations[before], found.activations[hook]))
+        rows.append({name: found.activations[at] for name, at in hooks.items()})
         saes.append(path)
     where = f"{places[0].model} and {places[1].model}"
     aligned, documents = shared_positions(tables[0], tables[1], where)
     vocabulary = Vocabulary(*(set(table["piece"]) for table in tables))
     read = []
-    for own, table, (before, right), path in zip(
+    for own, table, fed, path in zip(
         (aligned.rows_a, aligned.rows_b), tables, rows, saes, strict=True
     ):
         sae = load_sae(path)
         read.append(
             Read(
-                own=encode(sae, right[own]),
-                before=encode(sae, before[own]),
+                own=encode(sae, fed["own"][own]),
+                before=encode(sae, fed["before"][own]) if "before" in fed else None,
                 token=vocabulary.encode(table["piece"].to_numpy()[own]),
                 decoder=read_weights(path).decoder,
             )
@@ -171,19 +177,24 @@ def audit_tables(
     matching: Matching,
     lists: ConceptLists,
 ) -> dict[str, pd.DataFrame]:
-    """Return `random_table` and `variants`."""
-    a, b, documents, vocabulary = read_pair(
-        places, (audit.layer_a, audit.layer_b), corpus, max_tokens, audit.n_documents,
-        settings.batch_tokens,
-    )  # fmt: skip
+    """Return `random_table`, and the `variants` at every pair of layers of the audit."""
     chooses = matching.filters
-    filters = Filters(
-        vocabulary.find(lists.non_concept), chooses.shared_token, chooses.one_per_b, chooses.min_r
-    )
-    rng = generator(settings.seed, "audit")
+    parts = []
+    for layer_a, layer_b in audit.layers:
+        a, b, documents, vocabulary = read_pair(
+            places, (layer_a, layer_b), corpus, max_tokens, audit.n_documents,
+            settings.batch_tokens,
+        )  # fmt: skip
+        filters = Filters(
+            vocabulary.find(lists.non_concept), chooses.shared_token, chooses.one_per_b,
+            chooses.min_r,
+        )  # fmt: skip
+        rng = generator(settings.seed, "audit", str(layer_a), str(layer_b))
+        found = variants(a, b, documents, matching.min_count, filters, chooses.n_top, settings, rng)
+        parts.append(found.assign(layer_a=layer_a, layer_b=layer_b, n_positions=len(documents)))
     return {
-        "random": random_table(audit, settings.variance_share, rng),
-        "variants": variants(
-            a, b, documents, matching.min_count, filters, chooses.n_top, settings, rng
-        ).assign(layer_a=audit.layer_a, layer_b=audit.layer_b, n_positions=len(documents)),
+        "random": random_table(
+            audit, settings.variance_share, generator(settings.seed, "audit", "random")
+        ),
+        "variants": pd.concat(parts, ignore_index=True),
     }

@@ -6,7 +6,6 @@ concept is the mean over all such positions.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,15 @@ from universality.params.similarity import Similarity
 from universality.similarity.distances import dissimilarities, rsa
 from universality.similarity.null import (
     blocks,
-    compare_kernels,
     compare_related,
     kernels,
     related,
+    straight,
 )
 from universality.stats import jackknife_interval
 
+MEASURE = "linear_cka_unbiased"
+"""The measure inside concepts: its null is 0 for any number of positions."""
 Masks = Mapping[str, np.ndarray]
 """Concept -> whether each position, in reading order, is of it, `(n,)`."""
 
@@ -38,6 +39,17 @@ def concept_samples(
     return rows[first]
 
 
+def any_samples(documents: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a position of each of `n` documents, all drawn at random.
+
+    `documents` is ascending: positions are in reading order.
+    """
+    first = np.flatnonzero(np.diff(documents, prepend=-1))
+    count = np.diff(first, append=len(documents))
+    chosen = rng.permutation(len(first))[:n]
+    return first[chosen] + rng.integers(count[chosen])
+
+
 def inside_concepts(
     a: np.ndarray,
     b: np.ndarray,
@@ -48,40 +60,32 @@ def inside_concepts(
 ) -> pd.DataFrame:
     """Compare `a` `(n, d_a)` and `b` `(n, d_b)` on the positions of each concept alone.
 
-    One row per concept and measure of distances: `value` with interval, permuted documents
-    (`null`, `p`, `q` over concepts) and as many positions of other documents at random (`random`,
-    and the `random_p` of a value as high). A concept with fewer than `min_pairs` documents has a
-    row with n alone.
+    One row per concept, unbiased linear CKA: `value` with interval, permuted documents (`null`,
+    `p`, `q` over concepts) and as many positions of other documents at random (`random`, and the
+    `random_p` of a value as high). A concept with fewer than `min_pairs` documents has a row with
+    n alone.
     """
     rows: list[dict[str, Any]] = []
     for concept, mask in masks.items():
         chosen = concept_samples(mask, documents, rng)
         n = len(chosen)
-        if n < max(settings.min_pairs, settings.n_neighbours + settings.n_groups):
-            rows.append({"concept": concept, "measure": "", "n": n})
+        row: dict[str, Any] = {"concept": concept, "measure": MEASURE, "n": n}
+        rows.append(row)
+        if n < max(settings.min_pairs, 2 * settings.n_groups):
             continue
         samples = blocks(n, 1, settings.n_permutations, rng)
-        sides = [related(x[chosen], samples, settings.n_groups, settings.n_neighbours)
-                 for x in (a, b)]  # fmt: skip
-        everywhere = np.ones(len(documents), dtype=bool)
-        drawn = []
+        sides = [related(x[chosen], samples, settings.n_groups, 0, [MEASURE]) for x in (a, b)]
+        compared = compare_related(sides[0], sides[1], samples)[MEASURE]
+        chance = []
         for _ in range(settings.n_subsets):
-            some = rng.permutation(concept_samples(everywhere, documents, rng))[:n]
-            other = [kernels(x[some], settings.n_neighbours) for x in (a, b)]
-            drawn.append(compare_kernels(other[0], other[1], np.arange(n)[None]))
-        for measure, compared in compare_related(sides[0], sides[1], samples).items():
-            chance = np.array([one[measure][0] for one in drawn])
-            rows.append(
-                {
-                    "concept": concept,
-                    "n": n,
-                    "measure": measure,
-                    **asdict(compared),
-                    "random": float(chance.mean()),
-                    "random_p": permutation_p(compared.value, chance),
-                }
-            )
-    return with_q(pd.DataFrame(rows), "p", "random_p", by="measure")
+            some = any_samples(documents, n, rng)
+            other = [kernels(x[some], 0, [MEASURE]) for x in (a, b)]
+            chance.append(straight(other[0], other[1])[MEASURE])
+        row |= compared.row() | {
+            "random": float(np.mean(chance)),
+            "random_p": permutation_p(compared.value, np.array(chance)),
+        }
+    return with_q(pd.DataFrame(rows), "p", "random_p")
 
 
 def centroids(x: Any, masks: Masks) -> np.ndarray:
@@ -143,7 +147,7 @@ def concept_relations(
             value = rsa(of_a[0], of_b[0])
             without = [rsa(one, other) for one, other in zip(of_a[1:], of_b[1:], strict=True)]
             null = rsa_of_orders(of_a[0], of_b[0], orders)
-            low, high = jackknife_interval(value, np.array(without))
+            low, high = jackknife_interval(value, np.array(without), (-1, 1))
             rows.append(
                 {
                     "layer_a": layer_a,

@@ -5,7 +5,7 @@ Here a sample is a pair of features, so the null exchanges partners.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from universality.randomness import generator
 from universality.saes.weights import read_weights
 from universality.similarity.linear import compare, linear_measures
 from universality.similarity.null import (
+    KERNELS,
     Compared,
     Reduced,
     blocks,
@@ -37,22 +38,17 @@ from universality.similarity.null import (
 )
 from universality.similarity.study import ENOUGH
 
-LINEAR = ("svcca", "svcca_k1_as_published", "cca_r2", "linear_cka")
 CONCEPT = "concept_"
 """How the pairings of a concept's features are named (`matching.pair_study`)."""
-DISTANCES = ("linear_cka_unbiased", "rsa", "mutual_knn")
 
 
 @dataclass(frozen=True)
 class Decoders:
-    """The decoder rows of two SAEs, alive features only, in their first principal components."""
+    """The decoder rows of two SAEs, in the principal components of those of alive features."""
 
     a: Reduced
     """Scores `(d_sae, k)`, a row for each feature; rows of dead ones are not used."""
     b: Reduced
-    alive_a: np.ndarray
-    """Features of A that may be drawn at random."""
-    alive_b: np.ndarray
 
 
 def compare_pairs(
@@ -60,16 +56,14 @@ def compare_pairs(
     pairs: Pairing,
     settings: Similarity,
     rng: np.random.Generator,
-    n_subsets: int = 0,
     among: Pairing | None = None,
 ) -> list[dict[str, Any]]:
-    """Return a row per measure of the decoder rows of `pairs`.
+    """Return a row for each of `decoder_measures` of the decoder rows of `pairs`.
 
     `value` with its interval (jackknife over groups of pairs, as if features were independent),
-    `null` and `p` with partners exchanged and, from `n_subsets` draws, `random` and `random_p`: as
-    many pairs drawn from `among` or, without it, as many alive features of each side, which nothing
-    pairs. Measures of distances are of at most `n_distances` pairs. Too few pairs: one row with
-    `n_pairs` and no name of a measure.
+    `null` and `p` with partners exchanged and, with `among`, `random` and `random_p`: as many pairs
+    drawn from it, `n_subsets` times. Measures of distances are of at most `n_distances` pairs. Too
+    few pairs: one row with `n_pairs` and no name of a measure.
     """
     n = min(len(pairs.a), settings.n_pairs)
     counts = {"n_pairs": len(pairs.a)}
@@ -78,78 +72,71 @@ def compare_pairs(
     chosen = rng.choice(len(pairs.a), n, replace=False)
     near = chosen[: settings.n_distances]
     measures = _linear(settings)
+    distances = [name for name in KERNELS if name in settings.decoder_measures]
     samples = blocks(n, 1, settings.n_permutations, rng)
     few = blocks(len(near), 1, settings.n_permutations, rng)
     one, other = (
         Reduced(side.scores[rows], side.kept)
         for side, rows in ((decoders.a, pairs.a[chosen]), (decoders.b, pairs.b[chosen]))
     )
-    found = compare_linear({0: one}, other, samples, settings.n_groups, measures)[0]
-    sides = [
-        related(side.scores[: len(near)], few, settings.n_groups, settings.n_neighbours)
-        for side in (one, other)
-    ]
-    by_distance = compare_related(sides[0], sides[1], few)
-    found |= {name: by_distance[name] for name in DISTANCES}
-    drawn = [_drawn(decoders, n, among, settings, rng) for _ in range(n_subsets)]
-    return [
-        counts | _row(name, compared, drawn, one, other, len(near) if name in DISTANCES else n)
-        for name, compared in found.items()
-    ]
+    found: dict[str, Compared] = {}
+    if measures:
+        found |= compare_linear({0: one}, other, samples, settings.n_groups, measures)[0]
+    if distances:
+        sides = [
+            related(side.scores[: len(near)], few, settings.n_groups, settings.n_neighbours,
+                    distances)
+            for side in (one, other)
+        ]  # fmt: skip
+        found |= compare_related(sides[0], sides[1], few)
+    drawn = [_drawn(decoders, n, among, settings, rng) for _ in range(settings.n_subsets)
+             if among is not None]  # fmt: skip
+    rows = []
+    for name, compared in found.items():
+        row = _row(name, compared, one, other, len(near) if name in distances else n)
+        if drawn:
+            chance = np.array([values[name] for values in drawn])
+            row["random"] = float(chance.mean())
+            row["random_p"] = permutation_p(compared.value, chance)
+        rows.append(counts | row)
+    return rows
 
 
 def _linear(settings: Similarity) -> dict[str, Any]:
     measures = linear_measures(settings.ridge, settings.variance_share)
-    return {name: measures[name] for name in LINEAR}
+    return {name: measures[name] for name in measures if name in settings.decoder_measures}
 
 
-def _row(
-    name: str,
-    compared: Compared,
-    drawn: list[dict[str, float]],
-    one: Reduced,
-    other: Reduced,
-    n: int,
-) -> dict[str, Any]:
+def _row(name: str, compared: Compared, one: Reduced, other: Reduced, n: int) -> dict[str, Any]:
     d_a, d_b = one.scores.shape[1], other.scores.shape[1]
-    row = {
+    return {
         "measure": name,
-        **asdict(compared),
+        **compared.row(),
         "n": n,
         "d_a": d_a,
         "d_b": d_b,
         "kept_a": one.kept,
         "kept_b": other.kept,
-        "few": name in LINEAR and n < ENOUGH * (d_a + d_b),
+        "few": name not in KERNELS and n < ENOUGH * (d_a + d_b),
     }
-    if drawn:
-        chance = np.array([values[name] for values in drawn])
-        row |= {"random": float(chance.mean()), "random_p": permutation_p(compared.value, chance)}
-    return row
 
 
 def _drawn(
-    decoders: Decoders,
-    n: int,
-    among: Pairing | None,
-    settings: Similarity,
-    rng: np.random.Generator,
+    decoders: Decoders, n: int, among: Pairing, settings: Similarity, rng: np.random.Generator
 ) -> dict[str, float]:
-    if among is None:
-        a, b = (
-            rng.choice(alive, min(n, len(alive)), replace=False)
-            for alive in (decoders.alive_a, decoders.alive_b)
-        )
-        a, b = a[: len(b)], b[: len(a)]
-    else:
-        rows = rng.choice(len(among.a), min(n, len(among.a)), replace=False)
-        a, b = among.a[rows], among.b[rows]
-    one, other = decoders.a.scores[a], decoders.b.scores[b]
+    """Return every measure of `n` pairs drawn from `among`."""
+    rows = rng.choice(len(among.a), min(n, len(among.a)), replace=False)
+    one, other = decoders.a.scores[among.a[rows]], decoders.b.scores[among.b[rows]]
+    measures = _linear(settings)
     link = compare(one, other)
-    near = [kernels(x[: settings.n_distances], settings.n_neighbours) for x in (one, other)]
-    return straight(near[0], near[1]) | {
-        name: float(measure(link)) for name, measure in _linear(settings).items()
-    }
+    found = {name: float(measure(link)) for name, measure in measures.items()}
+    if not set(KERNELS) & set(settings.decoder_measures):
+        return found
+    near = [
+        kernels(x[: settings.n_distances], settings.n_neighbours, settings.decoder_measures)
+        for x in (one, other)
+    ]
+    return found | straight(near[0], near[1])
 
 
 def read_decoders(
@@ -174,11 +161,7 @@ def read_decoders(
         }
         for folder, seed, layers in zip(saes, seeds, alive, strict=True)
     ]
-    return {
-        (a, b): Decoders(sides[0][a], sides[1][b], np.sort(alive[0][a]), np.sort(alive[1][b]))
-        for a in sides[0]
-        for b in sides[1]
-    }
+    return {(a, b): Decoders(sides[0][a], sides[1][b]) for a in sides[0] for b in sides[1]}
 
 
 def _by(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
@@ -243,16 +226,15 @@ def decoder_tables(
     """Return the tables of one pair of models.
 
     decoders: mutual partners in every pair of layers and, at the one that the matching study finds
-    most alike (`best`), every other pairing and filter. Where A's layer meets its best layer of B,
-    random features are a second null of mutual partners. concepts: partners at the best layers of
-    which both are of a concept, with random partners as second null. `q` is over the map, over the
+    most alike (`best`), every other pairing and filter. concepts: partners at these layers of which
+    both are of a concept, with random partners as second null. `q` is over the map, over the
     pairings, and over the concepts.
     """
     found = matched_pairs(directory)
     decoders = read_decoders(directory, saes, seeds, settings.n_directions)
     best = best_layers(read_table(directory / "headline.parquet"))
-    chosen = list(zip(best["layer_a"].astype(int), best["layer_b"].astype(int), strict=True))
-    top = chosen[int(best["median_r"].to_numpy().argmax())]
+    highest = best.iloc[int(best["median_r"].to_numpy().argmax())]
+    top = int(highest["layer_a"]), int(highest["layer_b"])
     wanted = [keys for keys in found if keys[0] == "mutual" or keys[1:] == top]
 
     def rows_of(keys: tuple[str, int, int]) -> list[dict[str, Any]]:
@@ -264,7 +246,6 @@ def decoder_tables(
             found[keys],
             settings,
             generator(settings.seed, "decoders", key, name, *map(str, where)),
-            settings.n_subsets if is_concept or (name == "mutual" and layers in chosen) else 0,
             found["a_to_b", layers[0], layers[1]] if is_concept else None,
         )
         of = {"layer_a": layers[0], "layer_b": layers[1], "best": layers == top, "pairing": name}

@@ -6,7 +6,7 @@ within each, which is an exact test. A permutation needs no new decomposition: o
 its basis is kept, of the distances their matrix, and both are only taken in another order.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -34,6 +34,9 @@ KERNELS = (
     "mutual_knn",
 )
 """Measures of the distances between samples."""
+SIGNED = ("rsa", "rsa_pearson", "pairwise_distance_pearson", "rbf_cka", "linear_cka_unbiased")
+"""Measures that may be below 0; all others lie between 0 and 1."""
+K1 = "svcca_k1_as_published"
 _NOTHING = 1e-6
 """Of a matrix' norm: what is left below that by centring it is rounding error."""
 _RANK_OF_SQUARES = 1e-12
@@ -111,32 +114,50 @@ def products(u: Sequence[np.ndarray], other: np.ndarray, orders: np.ndarray) -> 
     return np.split(found.reshape(len(orders), stacked.shape[1], other.shape[1]), ends, axis=1)
 
 
-def kernels(x: np.ndarray, n_neighbours: int) -> np.ndarray:
-    """Return the relations between samples `x` `(n, d)`: a measure is the sum of their products.
+@dataclass(frozen=True)
+class Kernels:
+    """The relations between the samples of a representation: a measure is a sum of their products.
 
-    Shape `(n, n, 8)`: one for each of `KERNELS`, the neighbours from i to j and from j to i. All
-    have squares that add up to 1, or are NaN: then there is nothing that could be shared.
+    The squares of each relation add up to 1, or it is NaN: then there is nothing that could be
+    shared.
     """
+
+    names: tuple[str, ...]
+    """Measures, of `KERNELS`."""
+    values: np.ndarray
+    """Shape `(n, n, m)`: one relation a measure; `mutual_knn`, the last, has one each way."""
+
+
+def kernels(x: np.ndarray, n_neighbours: int, names: Collection[str] = KERNELS) -> Kernels:
+    """Return the relations of samples `x` `(n, d)` that the measures `names` compare."""
     n = len(x)
-    square = squared_distances(x)
-    euclidean = np.sqrt(square)
-    correlation = dissimilarities(x, "correlation")
     upper = np.triu_indices(n, 1)
-    ranks = np.zeros((n, n))
-    ranks[upper] = rankdata(correlation[upper])
-    ranks += ranks.T
-    variance = np.exp(-square / (2 * np.median(square[upper])))
-    centred = linear.centred(x)
-    near = neighbourhoods(euclidean, n_neighbours)
-    relations = [
-        *((matrix, _off_centre(matrix, upper)) for matrix in (ranks, correlation)),
-        (euclidean, double_centred(euclidean)),
-        (euclidean, _off_centre(euclidean, upper)),
-        *((kernel, u_centred(kernel)) for kernel in (variance, centred @ centred.T)),
-        (near, near),
-        (near, near.T),
-    ]
-    return np.stack([_unit(centred, matrix) for matrix, centred in relations], axis=2)
+    chosen = tuple(name for name in KERNELS if name in names)
+    found = {}
+    if {"rsa", "rsa_pearson"} & set(chosen):
+        correlation = dissimilarities(x, "correlation")
+        ranks = np.zeros((n, n))
+        ranks[upper] = rankdata(correlation[upper])
+        ranks += ranks.T
+        found["rsa"] = [(ranks, _off_centre(ranks, upper))]
+        found["rsa_pearson"] = [(correlation, _off_centre(correlation, upper))]
+    if set(chosen) - {"rsa", "rsa_pearson", "linear_cka_unbiased"}:
+        square = squared_distances(x)
+        euclidean = np.sqrt(square)
+        found["distance_correlation"] = [(euclidean, double_centred(euclidean))]
+        found["pairwise_distance_pearson"] = [(euclidean, _off_centre(euclidean, upper))]
+        if "rbf_cka" in chosen:
+            gaussian = np.exp(-square / (2 * np.median(square[upper])))
+            found["rbf_cka"] = [(gaussian, u_centred(gaussian))]
+        if "mutual_knn" in chosen:
+            near = neighbourhoods(euclidean, n_neighbours)
+            found["mutual_knn"] = [(near, near), (near, near.T)]
+    if "linear_cka_unbiased" in chosen:
+        centred = linear.centred(x)
+        gram = centred @ centred.T
+        found["linear_cka_unbiased"] = [(gram, u_centred(gram))]
+    relations = [relation for name in chosen for relation in found[name]]
+    return Kernels(chosen, np.stack([_unit(made, of) for of, made in relations], axis=2))
 
 
 def _off_centre(matrix: np.ndarray, upper: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -151,21 +172,21 @@ def _unit(centred: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return centred / (norm if norm > _NOTHING * np.linalg.norm(matrix) else np.nan)
 
 
-def compare_kernels(a: np.ndarray, b: np.ndarray, orders: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every measure of `KERNELS` for each order of b's samples `(m, n)`, `(m,)` each.
-
-    `a` and `b` are `kernels` of the samples.
-    """
-    sums = _permuted_sums(a, b, orders)
-    sums[:, 2] = np.sqrt(np.maximum(sums[:, 2], 0))
-    # Sums go over half the pairs: what is not symmetric is there both ways round.
-    sums[:, 6] = (sums[:, 6] + sums[:, 7]) / 2
-    return dict(zip(KERNELS, sums.T, strict=False))
+def compare_kernels(a: Kernels, b: Kernels, orders: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every measure of `a` and `b` for each order of b's samples `(m, n)`, `(m,)` each."""
+    sums = _permuted_sums(a.values, b.values, orders)
+    found = dict(zip(a.names, sums.T, strict=False))
+    if "distance_correlation" in found:
+        found["distance_correlation"] = np.sqrt(np.maximum(found["distance_correlation"], 0))
+    if "mutual_knn" in found:
+        # Sums go over half the pairs: what is not symmetric is there both ways round.
+        found["mutual_knn"] = (sums[:, -2] + sums[:, -1]) / 2
+    return found
 
 
 @numba.njit(nogil=True, cache=True)
 def _permuted_sums(a, b, orders):
-    """Return the sum over i, j of a[i, j] * b[o[i], o[j]] for each order o, `(m, 8)`."""
+    """Return the sum over i, j of a[i, j] * b[o[i], o[j]] for each order o, `(m, width)`."""
     m, n = orders.shape
     width = a.shape[2]
     found = np.zeros((m, width))
@@ -184,25 +205,30 @@ def _permuted_sums(a, b, orders):
 
 @dataclass(frozen=True)
 class Compared:
-    """One measure of two representations."""
+    """One measure of two representations, beside its null."""
 
     value: float
     low: float
-    """95% interval: jackknife over groups of blocks."""
+    """95% interval: jackknife over groups of blocks, cut at the range of the measure."""
     high: float
-    null: float
-    """Mean over the null draws."""
-    p: float
+    draws: np.ndarray
+    """The measure of each null draw, `(n_null,)`."""
+
+    def row(self) -> dict[str, float]:
+        """Return the value, its interval, the mean of the null, and p.
+
+        An undefined value is no evidence: its p is 1.
+        """
+        p = permutation_p(self.value, self.draws) if np.isfinite(self.value) else 1.0
+        ends = {"low": self.low, "high": self.high}
+        return {"value": self.value, **ends, "null": float(np.mean(self.draws)), "p": p}
 
 
-def judged(value: Numbers, left_out: Sequence[Numbers], null: np.ndarray) -> Compared:
-    """Put a value beside its values without each group `(n_groups,)` and its null `(n_null,)`.
-
-    An undefined value is no evidence: its p is 1.
-    """
-    low, high = jackknife_interval(float(value), np.array(left_out))
-    p = permutation_p(value, null) if np.isfinite(value) else 1.0
-    return Compared(float(value), low, high, float(np.mean(null)), p)
+def judged(measure: str, value: Numbers, left_out: Sequence[Numbers], null: np.ndarray) -> Compared:
+    """Put a value beside its values without each group `(n_groups,)` and its null `(n_null,)`."""
+    within = (-1.0 if measure in SIGNED else 0.0, 1.0)
+    low, high = jackknife_interval(float(value), np.array(left_out), within)
+    return Compared(float(value), low, high, null)
 
 
 def compare_linear(
@@ -212,7 +238,12 @@ def compare_linear(
     n_groups: int,
     measures: Mapping[str, Callable[[Link], Numbers]],
 ) -> dict[int, dict[str, Compared]]:
-    """Compare every representation of `a` with `b`, of the same samples, by each measure."""
+    """Compare every representation of `a` with `b`, of the same samples, by each measure.
+
+    The interval of the published SVCCA, a correlation of two first components, holds these two
+    directions as they are: each is chosen by its own side alone, and found anew without a group
+    it may be another direction altogether.
+    """
     bases = {key: basis(side.scores) for key, side in a.items()}
     of_b = basis(b.scores)
     null = products([side.u for side in bases.values()], of_b.u, samples.orders)
@@ -222,8 +253,16 @@ def compare_linear(
         own = bases[key]
         found, permuted = linear.link(own, of_b), Link(own.s, cross, of_b.s, own.v)
         left_out = [compare(a[key].scores[rows], b.scores[rows]) for rows in left]
+        first = np.stack([own.u[:, 0], of_b.u[:, 0]])
+        sign = np.sign(np.corrcoef(first)[0, 1])
+        fixed = [sign * np.corrcoef(first[:, rows])[0, 1] for rows in left]
         return {
-            name: judged(measure(found), [measure(one) for one in left_out], measure(permuted))
+            name: judged(
+                name,
+                measure(found),
+                fixed if name == K1 else [measure(one) for one in left_out],
+                measure(permuted),
+            )
             for name, measure in measures.items()
         }
 
@@ -232,27 +271,35 @@ def compare_linear(
 
 @dataclass(frozen=True)
 class Related:
-    """The distances of a representation's samples, whole and without each group of blocks."""
+    """The relations between a representation's samples, whole and without each group of blocks."""
 
-    whole: np.ndarray
-    left_out: list[np.ndarray]
+    whole: Kernels
+    left_out: list[Kernels]
 
 
-def related(x: np.ndarray, samples: Blocks, n_groups: int, n_neighbours: int) -> Related:
-    """Prepare the samples `x` `(n, d)` and their jackknife."""
-    left = [kernels(x[samples.without(g, n_groups)], n_neighbours) for g in range(n_groups)]
-    return Related(kernels(x, n_neighbours), left)
+def related(
+    x: np.ndarray,
+    samples: Blocks,
+    n_groups: int,
+    n_neighbours: int,
+    names: Collection[str] = KERNELS,
+) -> Related:
+    """Prepare the samples `x` `(n, d)` and their jackknife for the measures `names`."""
+    left = [kernels(x[samples.without(g, n_groups)], n_neighbours, names) for g in range(n_groups)]
+    return Related(kernels(x, n_neighbours, names), left)
 
 
 def compare_related(a: Related, b: Related, samples: Blocks) -> dict[str, Compared]:
-    """Compare two representations of the same samples by every measure of `KERNELS`."""
+    """Compare two representations of the same samples by the measures they were prepared for."""
     value = straight(a.whole, b.whole)
     left = [straight(*pair) for pair in zip(a.left_out, b.left_out, strict=True)]
     null = compare_kernels(a.whole, b.whole, samples.orders)
-    return {name: judged(value[name], [one[name] for one in left], null[name]) for name in KERNELS}
+    return {
+        name: judged(name, value[name], [one[name] for one in left], null[name]) for name in value
+    }
 
 
-def straight(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """Return every measure of `KERNELS` with the samples in the order they are in."""
-    same = np.arange(len(a))[None]
+def straight(a: Kernels, b: Kernels) -> dict[str, float]:
+    """Return every measure with the samples in the order they are in."""
+    same = np.arange(len(a.values))[None]
     return {name: float(x[0]) for name, x in compare_kernels(a, b, same).items()}

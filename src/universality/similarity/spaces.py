@@ -24,7 +24,7 @@ from universality.matching.tokens import Vocabulary
 from universality.params.matching import ConceptLists
 from universality.params.similarity import Similarity
 from universality.randomness import generator
-from universality.similarity.concepts import concept_relations, inside_concepts
+from universality.similarity.concepts import MEASURE, concept_relations, inside_concepts
 from universality.similarity.study import compare_layers
 
 
@@ -118,9 +118,9 @@ def pair_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of models A, B and the control (`places`) in both of their spaces.
 
-    spaces: `study.compare_layers`; inside: `concepts.inside_concepts` at the layers that are most
-    alike; relations: `concepts.concept_relations`. Each with a column `space`: `activations` of the
-    LM at the SAEs' hooks, or `features` of the SAEs.
+    spaces: `study.compare_layers`; relations: `concepts.concept_relations`, both with a column
+    `space`: `activations` of the LM at the SAEs' hooks, or `features` of the SAEs. inside:
+    `concepts.inside_concepts` of activations, at the layers that are most alike.
     """
     shared, rows = tokens_of_all(places, settings.n_documents)
     documents = shared["document"].to_numpy()
@@ -145,16 +145,18 @@ def pair_tables(
             {layer: _dense(x[chosen.ravel()]) for layer, x in side.items()} for side in sides
         )
         table = compare_layers(a, b, control, chosen.shape[1], settings, rng)
-        alike = table.query("measure == 'linear_cka_unbiased'")
-        best = alike.loc[alike["value"].idxmax(), ["layer_a", "layer_b"]].astype(int)
-        best_a, best_b = _dense(sides[0][best["layer_a"]]), _dense(sides[1][best["layer_b"]])
-        with threadpool_limits(1, "blas"):  # small products, as in `null.in_threads`
-            inside = inside_concepts(best_a, best_b, masks, documents, settings, rng).assign(
-                layer_a=best["layer_a"], layer_b=best["layer_b"]
+        if space == "activations":
+            alike = table.query(f"measure == {MEASURE!r}")
+            best = alike.loc[alike["value"].idxmax(), ["layer_a", "layer_b"]].astype(int)
+            best_a, best_b = (
+                side[best[f"layer_{x}"]] for x, side in zip("ab", sides, strict=False)
             )
+            with threadpool_limits(1, "blas"):  # small products, as in `null.in_threads`
+                inside = inside_concepts(best_a, best_b, masks, documents, settings, rng)
+            found["inside"].append(inside.assign(layer_a=best["layer_a"], layer_b=best["layer_b"]))
         relations = concept_relations(sides[0], sides[1], masks, documents, settings, rng)
-        for name, part in (("spaces", table), ("inside", inside), ("relations", relations)):
-            found[name].append(part.assign(space=space))
+        found["spaces"].append(table.assign(space=space))
+        found["relations"].append(relations.assign(space=space))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 

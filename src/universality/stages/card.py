@@ -15,7 +15,7 @@ def command(
         str,
         typer.Argument(
             help="a stage, a file or folder that one makes, an artifact of dvc.yaml, or a number: "
-            "metrics/FILE.json:ID.METRIC"
+            "metrics/STUDY.json:ID.METRIC (those that only the summaries have, too)"
         ),
     ],
     root: Annotated[Path, typer.Option(help="the project")] = Path(),

@@ -11,7 +11,7 @@ from universality.params.hierarchy import ConceptGraph, ConceptPair, Hierarchy
 
 def command(
     key: Annotated[str, typer.Argument(help="pair: key of `concept_pairs`")],
-    graphs: Annotated[Path, typer.Option(help="tables of `concept-graph`, one folder each")],
+    graphs: Annotated[Path, typer.Option(help="outputs of `concept-graph`, one folder each")],
     models: Annotated[Path, typer.Option(help="folder of the models")],
     out: Annotated[Path, typer.Option(help="directory for the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
@@ -35,5 +35,4 @@ def command(
         unembedding = read_unembedding(models / section.model)
         rows.append(whitening(unembedding)(unembedding).astype("float32"))
     with atomic_directory(out) as folder:
-        for name, table in study(rows, kept, settings, key).items():
-            write_table(folder / f"{name}.parquet", table)
+        write_table(folder / "rsa.parquet", study(rows, kept, settings, key))

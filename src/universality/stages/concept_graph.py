@@ -11,9 +11,10 @@ from universality.params.hierarchy import ConceptGraph
 
 def command(
     key: Annotated[str, typer.Argument(help="key of `concept_graphs`")],
-    words: Annotated[Path, typer.Option(help="tables of `wordnet-words`, one folder each")],
+    words: Annotated[Path, typer.Option(help="outputs of `wordnet-words`, one folder each")],
     models: Annotated[Path, typer.Option(help="folder of the models")],
-    out: Annotated[Path, typer.Option(help="directory for the tables")],
+    out: Annotated[Path, typer.Option(help="directory for the concepts")],
+    counts: Annotated[Path, typer.Option(help="directory for the table of what was counted")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
     """Give every synset the tokens that name it or a kind of it, and merge those that are alike."""
@@ -36,10 +37,6 @@ def command(
     concepts, _ = graphs[section.min_example_tokens]
     with atomic_directory(out) as folder:
         write_table(folder / "concepts.parquet", concept_table(concepts))
-        write_table(
-            folder / "counts.parquet",
-            pd.DataFrame(
-                [{"graph": key, "min_tokens": least} | counts
-                 for least, (_, counts) in graphs.items()]
-            ),
-        )  # fmt: skip
+    counted = [{"min_tokens": least} | found for least, (_, found) in graphs.items()]
+    with atomic_directory(counts) as folder:
+        write_table(folder / "counts.parquet", pd.DataFrame(counted))

@@ -11,14 +11,14 @@ from universality.params.hierarchy import ConceptGraph, ConceptLayers, Hierarchy
 
 def command(
     key: Annotated[str, typer.Argument(help="model: key of `concept_layers`")],
-    graphs: Annotated[Path, typer.Option(help="tables of `concept-graph`, one folder each")],
+    graphs: Annotated[Path, typer.Option(help="outputs of `concept-graph`, one folder each")],
     model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
     saes: Annotated[Path, typer.Option(help="directory of its SAEs")],
     corpus: Annotated[Path, typer.Option(help="corpus directory, for beginnings of texts")],
     out: Annotated[Path, typer.Option(help="directory for the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Test the claims at every layer, alone and in context, and beside SAE features."""
+    """Test the claims at every layer, alone or in context, and beside SAE features."""
     wanted = load_section(params, ConceptLayers, "concept_layers", key)
     graph = load_section(params, ConceptGraph, "concept_graphs", wanted.graph)
     settings = load_section(params, Hierarchy, "hierarchy")
@@ -29,7 +29,7 @@ def command(
     from universality.corpora import load_tokenizer
     from universality.features import encode
     from universality.hierarchy.files import read_concepts
-    from universality.hierarchy.layer_study import choose, collect_rows, depth_tables, sae_tables
+    from universality.hierarchy.layer_study import choose, collect_rows, depth_tables, sae_table
     from universality.io import atomic_directory, write_table
     from universality.randomness import generator
     from universality.saes.evaluation import load_sae
@@ -45,19 +45,15 @@ def command(
     sae_hooks = {name: sae.cfg.metadata.hook_name for name, sae in opened.items()}
     needed = list(dict.fromkeys([*hooks.values(), *sae_hooks.values()]))
     rows = collect_rows(model, corpus, tokens, every.tokens, needed, wanted)
-    tables = depth_tables(key, rows, hooks, concepts, graph, settings)
-    pieces = [tokenizer.decode([int(token)]).strip() for token in tokens]
+    tables = depth_tables(key, rows, hooks, concepts, graph, wanted.forms, settings)
     of_saes = []
     for name, sae in opened.items():
         x = rows["one context", sae_hooks[name]]
         features = encode(sae, torch.from_numpy(x)).features
         decoder = read_weights(saes / name).decoder
-        of_saes.append(
-            sae_tables(key, name, x, features, decoder, pieces, concepts, wanted, settings)
-        )
-    for table in ("features", "made_of"):
-        if of_saes:
-            tables[table] = pd.concat([found[table] for found in of_saes], ignore_index=True)
+        of_saes.append(sae_table(key, name, x, features, decoder, concepts, wanted, settings))
+    if of_saes:
+        tables["features"] = pd.concat(of_saes, ignore_index=True)
     with atomic_directory(out) as folder:
         for name, table in tables.items():
             write_table(folder / f"{name}.parquet", table)

@@ -11,7 +11,7 @@ from universality.params.hierarchy import ConceptGraph, Hierarchy
 
 def command(
     key: Annotated[str, typer.Argument(help="key of `concept_graphs` and `concept_vectors`")],
-    graph: Annotated[Path, typer.Option(help="tables of `concept-graph`")],
+    graph: Annotated[Path, typer.Option(help="output of `concept-graph`")],
     model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
     corpus: Annotated[Path, typer.Option(help="corpus directory, for prompts")],
     max_tokens: Annotated[int, typer.Option(help="longest document in tokens, BOS included")],
@@ -22,7 +22,6 @@ def command(
     wanted = load_section(params, ConceptGraph, "concept_graphs", key)
     settings = load_section(params, Hierarchy, "hierarchy")
 
-    from universality.corpora import load_tokenizer
     from universality.hierarchy.files import read_concepts
     from universality.hierarchy.unembedding_study import (
         claim_tables,
@@ -38,9 +37,7 @@ def command(
     unembedding = read_unembedding(model)
     tables = claim_tables(key, unembedding, concepts, wanted, settings)
     white = whitening(unembedding, settings.ablations[0].causal)
-    tokenizer, _ = load_tokenizer(model)
-    pieces = [tokenizer.decode([token]).strip() for token in range(len(unembedding))]
-    tables |= polytope_tables(key, white(unembedding), pieces, concepts, wanted, settings)
+    tables |= polytope_tables(key, white(unembedding), concepts, wanted, settings)
     if wanted.interventions:
         prompts, documents = read_prompts(model, corpus, max_tokens, unembedding, settings)
         tables["interventions"] = intervention_table(

@@ -20,7 +20,7 @@ def command(
     out: Annotated[Path, typer.Option(help="directory of the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Reconstruction and cross-entropy on the first validation documents.
+    """Judge reconstruction and cross-entropy on the first validation documents.
 
     `dead_fraction` is taken from training, where features silent over the last `dead_window`
     activations are dead: the few documents here are too little text to call a rare feature dead.
@@ -40,7 +40,7 @@ def command(
     from universality.saes.baselines import PrincipalComponents
     from universality.saes.evaluation import judge_hook, load_sae, reconstruct
     from universality.saes.grid import member_table, pca_table
-    from universality.saes.matched import at_matched_l0
+    from universality.saes.matched import against, at_matched_l0
 
     table = member_table(grid)
     dead = read_table(training).groupby("sae")["dead_fraction"].last().to_dict()
@@ -69,3 +69,4 @@ def command(
         write_table(folder / "evaluation.parquet", found)
         matched = at_matched_l0(found, [float(k) for k in section.matched_l0])
         write_table(folder / "matched.parquet", matched)
+        write_table(folder / "against.parquet", against(found, section.reference))

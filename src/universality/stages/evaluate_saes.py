@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from universality.params.base import load_section
-from universality.params.saes import SaeEvaluation, SaeModel
+from universality.params.saes import SaeModel, SaesEvaluation
 
 
 def command(
@@ -18,8 +18,8 @@ def command(
     out: Annotated[Path, typer.Option(help="directory of the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Reconstruction on the validation split, cross-entropy on its first documents."""
-    section = load_section(params, SaeEvaluation, "sae_evaluation")
+    """Judge reconstruction on some validation documents, cross-entropy on fewer of them."""
+    section = load_section(params, SaesEvaluation, "sae_evaluation")
     wanted = load_section(params, SaeModel, "sae_models", key)
 
     import pandas as pd
@@ -27,7 +27,7 @@ def command(
     from universality.corpora import load_tokens
     from universality.io import atomic_directory, write_table
     from universality.models import document_losses, load_bridge
-    from universality.saes.evaluation import density_table, judge_hook, load_sae, reconstruct
+    from universality.saes.evaluation import judge_hook, load_sae, reconstruct
     from universality.saes.grid import layer
     from universality.saes.training.architectures import sae_id
 
@@ -38,19 +38,18 @@ def command(
     }
     size = section.batch_tokens
     less = wanted.less_text
-    n_documents = less.n_evaluated if less else section.n_documents
+    n_documents, n_read = section.n_documents, section.n_reconstructed
+    if less:
+        n_documents, n_read = less.n_evaluated, min(n_read, less.n_documents)
     judged = load_tokens(corpus, "validation", model, max_tokens, n_documents)
-    read = load_tokens(corpus, "validation", model, max_tokens, less.n_documents if less else None)
+    read = load_tokens(corpus, "validation", model, max_tokens, n_read)
     sums = reconstruct(bridge, read, loaded, size)
     clean = document_losses(bridge, judged, size)
-    rows, names, flat = [], [], []
+    rows = []
     for hook in wanted.hooks:
         metrics = judge_hook(bridge, judged, hook, sums[hook], clean, section)
-        for seed, one, row in zip(wanted.seeds, sums[hook], metrics, strict=True):
-            names.append((sae_id(hook, seed), layer(hook), seed))
-            flat.append(one)
+        for seed, row in zip(wanted.seeds, metrics, strict=True):
             where = {"model": key, "sae": sae_id(hook, seed), "layer": layer(hook), "hook": hook}
             rows.append(where | {"seed": seed} | row)
     with atomic_directory(out) as folder:
         write_table(folder / "evaluation.parquet", pd.DataFrame(rows))
-        write_table(folder / "features.parquet", density_table(key, names, flat))

@@ -22,7 +22,7 @@ def command(
     out: Annotated[Path, typer.Option(help="directory for the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Write the tables of map `key`."""
+    """Write the tables of map `key`: circles, and what its `parts` ask for."""
     wanted = load_section(params, FeatureMap, "feature_maps", key)
     settings = load_section(params, Maps, "maps")
     orders = load_section(cycles, Cycles).root
@@ -37,7 +37,7 @@ def command(
     inputs = read_map(*places, matches, wanted, orders, settings)
     # Thousands of products of small matrices: a second thread would only wait for them.
     with threadpool_limits(limits=1, user_api="blas"):
-        tables = study(key, inputs, orders, settings)
+        tables = study(key, inputs, orders, settings, wanted.parts)
     with atomic_directory(out) as directory:
         for name, table in tables.items():
             write_table(directory / f"{name}.parquet", table)

@@ -70,7 +70,7 @@ def command(
         for hook in grid.hooks
     }
     activations = {hook: x[rows] for hook, x in read.activations.items()}
-    seeds, curves = match_grid(
+    seeds = match_grid(
         grid, lambda sae: load_sae(saes / sae), activations, elsewhere, documents[rows], section,
         matching,
     )  # fmt: skip
@@ -78,5 +78,3 @@ def command(
     with atomic_directory(out) as folder:
         write_table(folder / "seeds.parquet", seeds)
         write_table(folder / "recipes.parquet", over_seeds(seeds, keys, MEASURES))
-        mean = over_seeds(curves, [*keys, "threshold"], ["share"])
-        write_table(folder / "curves.parquet", mean)

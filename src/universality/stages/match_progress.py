@@ -40,7 +40,7 @@ def command(
     from universality.corpora import load_tokens
     from universality.io import atomic_directory, write_table
     from universality.matching.conditions import progress_study as study
-    from universality.matching.conditions.conditions import curve, summary
+    from universality.matching.conditions.conditions import summary
     from universality.models import load_bridge
 
     validation = load_tokens(corpus, "validation", a, max_tokens, section.n_documents)
@@ -61,18 +61,15 @@ def command(
             saes.append(where | {"seed": seed, "d_sae": one.features.shape[1]} | quality)
     alive = study.keep_alive(features, matching.min_count)
     documents = np.repeat(validation.documents, validation.lengths)[~validation.special]
-    thresholds = np.linspace(0, 1, section.n_thresholds)
-    numbers, curves = [], []
+    numbers = []
     for where, best in study.match_stages(alive, documents, section, matching):
         d_sae = features["a", 1.0, where["hook"], section.sae_seeds[0]].shape[1]
         numbers.append(where | {"d_sae": d_sae} | summary(best, matching.threshold, d_sae))
-        curves.append(curve(best, thresholds).assign(**where))
     tables = {
         "shares": pd.DataFrame(numbers).assign(
             threshold=matching.threshold, n_positions=len(documents),
             n_documents=validation.n_documents,
         ),
-        "curves": pd.concat(curves, ignore_index=True),
         "saes": pd.DataFrame(saes).assign(n_alive=[one.shape[1] for one in alive.values()]),
         "losses": pd.DataFrame(losses),
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """`universality match-text`: whether partners on one text are partners on another."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,7 @@ def command(
     from universality.matching.files import shared_positions
     from universality.matching.other_text import carried_over, carried_row
     from universality.matching.pairings import Partners
-    from universality.matching.study import draw_sample
+    from universality.matching.study import N_FEW_NULL, draw_sample
     from universality.matching.tables import POOLED, best_layers
 
     headline = read_table(matches / "headline.parquet")
@@ -57,6 +58,7 @@ def command(
         )
         aligned, documents = shared_positions(table_a, table_b, f"{key} on {name}")
         sample = draw_sample(documents, settings, key, name)
+        sample = replace(sample, offsets=sample.offsets[:N_FEW_NULL])
         where = {"text": name, "n_positions": len(documents)}
         where["n_documents"] = len(np.unique(documents))
         parts = []

@@ -11,30 +11,26 @@ def command(
     out: Annotated[Path, typer.Option(help="directory for the figures")],
     file_format: Annotated[str, typer.Option("--format", help="svg, pdf or png")] = "svg",
 ) -> None:
-    """Draw claims, ablations, heat maps, polytopes, interventions, layers, features and pairs."""
+    """Draw claims, heat maps, polytopes, layers and pairs; other estimators where there are."""
     from universality.io import atomic_directory, read_table, table_paths
     from universality.plots import hierarchy as draw
     from universality.plots.style import save, styled
 
-    by_graph = {
-        "claims": ("summary", draw.claims),
-        "ablations": ("summary", draw.ablations),
-        "heat_maps": ("heat", draw.heat_maps),
-        "polytopes": ("points", draw.polytopes),
-        "regularity": ("polytopes", draw.regularity),
-        "interventions": ("interventions", draw.interventions),
-    }
     with styled(file_format), atomic_directory(out) as directory:
-        for summary in table_paths(tables / "vectors", "*/summary.parquet"):
-            graph = summary.parent.name
-            for name, (table, figure) in by_graph.items():
-                path = summary.with_name(f"{table}.parquet")
-                if path.exists():  # a graph may have no polytopes
-                    save(figure(read_table(path), graph), directory, f"{name}_{graph}")
+        for path in table_paths(tables / "vectors", "*/summary.parquet"):
+            graph, summary = path.parent.name, read_table(path)
+            save(draw.claims(summary, graph), directory, f"claims_{graph}")
+            if len(summary[["estimator", "causal"]].drop_duplicates()) > 2:  # in profile `full`
+                save(draw.ablations(summary, graph), directory, f"ablations_{graph}")
+            heat = read_table(path.with_name("heat.parquet"))
+            save(draw.heat_maps(heat, graph), directory, f"heat_maps_{graph}")
+            points = path.with_name("points.parquet")
+            if points.exists():  # a graph may have no polytopes
+                save(draw.polytopes(read_table(points), graph), directory, f"polytopes_{graph}")
         for path in table_paths(tables / "layers", "*/summary.parquet"):
             model = path.parent.name
-            shapes = read_table(path.with_name("polytopes.parquet"))
-            save(draw.layers(read_table(path), shapes, model), directory, f"layers_{model}")
+            corners = read_table(path.with_name("corners.parquet"))
+            save(draw.layers(read_table(path), corners, model), directory, f"layers_{model}")
         compared = table_paths(tables / "pairs", "*/rsa.parquet")
         rsa = {path.parent.name: read_table(path) for path in compared}
         save(draw.pairs(rsa), directory, "pairs")

@@ -14,16 +14,22 @@ def command(
     out: Annotated[Path, typer.Option(help="directory for the figures")],
     file_format: Annotated[str, typer.Option("--format", help="svg, pdf or png")] = "svg",
 ) -> None:
-    """Draw matches, pairings, filters, concepts, other texts, conditions, weights and cards."""
+    """Draw matches, pairings, filters, concepts, other texts, conditions, agreement and cards."""
     from universality.io import atomic_directory, read_table, table_paths
     from universality.plots import agreement, cards, concepts, conditions
     from universality.plots import matching as draw
+    from universality.plots.names import in_order
     from universality.plots.style import save, styled
 
     pairs = _by_pair(tables / "pairs")
     texts = {path.stem: read_table(path) for path in table_paths(tables / "texts", "*.parquet")}
-    agreements = _by_pair(tables / "agreement")
     shown = _by_pair(tables / "cards")
+    grids = {
+        path.parent.name: read_table(path)
+        for path in table_paths(tables / "grids", "*/recipes.parquet")
+    }
+    # One of them is enough: cards of another SAE seed or of an untrained model are in the pages.
+    with_cards = sorted(in_order(list(shown)), key=lambda pair: draw.role(pair) != "pair")[0]
     with styled(file_format), atomic_directory(out) as directory:
         best = draw.best_r_histograms(pairs, _by_pair(tables / "neurons"))
         save(best, directory, "best_r", also_png=True)
@@ -33,20 +39,16 @@ def command(
         save(concepts.concepts(pairs), directory, "concepts")
         save(concepts.other_texts(texts), directory, "other_texts")
         save(conditions.pair_curves(pairs), directory, "conditions")
-        for path in table_paths(tables / "grids", "*/recipes.parquet"):
-            for name, figure in conditions.of_grid(read_table(path)):
-                save(figure, directory, f"{path.parent.name}_{name}")
+        recipes = conditions.recipes(grids)
+        if recipes is not None:
+            save(recipes, directory, "recipes")
         for path in (tables / "progress").glob("*/shares.parquet"):
             losses = read_table(path.with_name("losses.parquet"))
             figure = conditions.by_training(read_table(path), losses)
             save(figure, directory, f"training_{path.parent.name}")
-        save(agreement.agreements(agreements), directory, "agreement")
-        save(agreement.disagreements(agreements), directory, "disagreement")
-        if any("weights" in named for named in agreements.values()):
-            save(agreement.weight_pairings(agreements), directory, "weights")
-        for pair, found in shown.items():
-            save(cards.cards(found, pair, n_each=2, n_top=2), directory, f"cards_{pair}")
-        save(cards.asymmetry(shown), directory, "asymmetry")
+        save(agreement.agreements(_by_pair(tables / "agreement")), directory, "agreement")
+        figure = cards.cards(shown[with_cards], with_cards, n_each=1, n_top=2)
+        save(figure, directory, "cards")
 
 
 def _by_pair(folder: Path) -> "dict[str, dict[str, pd.DataFrame]]":

@@ -21,35 +21,45 @@ def command(
     """Draw effects, prices, the spread downstream, transfer, and what vectors are made of."""
     shared = load_section(params, Steering, "steering")
 
-    from universality.io import atomic_directory, read_table, table_paths, tables_by_name
+    from universality.io import atomic_directory, read_table, tables_by_name
     from universality.plots import decomposition
     from universality.plots import steering as draw
     from universality.plots.steered_maps import steered_maps
     from universality.plots.style import save, styled
 
     with styled(file_format), atomic_directory(out) as directory:
+        depths = _by_folder(tables / "effects", "depth")
         for model, table in _by_folder(tables / "effects", "summary").items():
-            save(draw.doses(table, model, shared.method), directory, f"doses_{model}")
+            figure = draw.doses(table, depths[model], model, shared.method)
+            save(figure, directory, f"doses_{model}")
             save(draw.prices(table, model, shared.method), directory, f"prices_{model}")
         for model, table in _by_folder(tables / "downstream", "spread").items():
             save(draw.spread(table, model), directory, f"downstream_{model}")
-        if (tables / "maps").exists():
-            for path in table_paths(tables / "maps", "*/places.parquet"):
-                figure = steered_maps(tables_by_name(path.parent), path.parent.name)
-                save(figure, directory, f"maps_{path.parent.name}")
-        save(draw.transfer(_by_folder(tables / "transfer", "summary")), directory, "transfer")
-        for path in table_paths(tables / "decomposition", "*/summary.parquet"):
+        for path in _paths(tables / "maps", "places"):
+            figure = steered_maps(tables_by_name(path.parent), path.parent.name)
+            save(figure, directory, f"maps_{path.parent.name}")
+        if transferred := _by_folder(tables / "transfer", "summary"):
+            save(draw.transfer(transferred), directory, "transfer")
+        for path in _paths(tables / "decomposition", "summary"):
             model, found = path.parent.name, tables_by_name(path.parent)
-            save(decomposition.fidelity(found["summary"]), directory, f"fidelity_{model}")
-            misread = decomposition.misreading(found["zero"], found["lost"], found["activations"])
+            save(decomposition.fidelity(found["summary"], model), directory, f"fidelity_{model}")
+            misread = decomposition.misreading(
+                found["zero"], found["lost"], found["activations"], model
+            )
             save(misread, directory, f"misreading_{model}")
-        for path in table_paths(tables / "parts", "*/pareto.parquet"):
-            n = len(set(read_table(path.with_name("parts.parquet"))["prompt"]))
-            figure = decomposition.pareto(read_table(path), n)
+        for path in _paths(tables / "parts", "pareto"):
+            figure = decomposition.pareto(read_table(path), path.parent.name)
             save(figure, directory, f"parts_{path.parent.name}")
 
 
-def _by_folder(folder: Path, name: str) -> "dict[str, pd.DataFrame]":
-    from universality.io import read_table, table_paths
+def _paths(folder: Path, name: str) -> list[Path]:
+    """Return the tables `name` of a part of the study; none where the profile leaves it out."""
+    from universality.io import table_paths
 
-    return {path.parent.name: read_table(path) for path in table_paths(folder, f"*/{name}.parquet")}
+    return list(table_paths(folder, f"*/{name}.parquet")) if folder.exists() else []
+
+
+def _by_folder(folder: Path, name: str) -> "dict[str, pd.DataFrame]":
+    from universality.io import read_table
+
+    return {path.parent.name: read_table(path) for path in _paths(folder, name)}

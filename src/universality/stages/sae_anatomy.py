@@ -20,11 +20,10 @@ def command(
     model: Annotated[Path, typer.Option(help="Hugging Face directory of the model")],
     saes: Annotated[Path, typer.Option(help="directory of the model's SAEs")],
     features: Annotated[Path, typer.Option(help="directory of their sparse activations")],
-    activations: Annotated[Path, typer.Option(help="directory of the activation cache")],
     out: Annotated[Path, typer.Option(help="directory of the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Write features, summary, clusters, directions and neurons per SAE, kurtosis per hook."""
+    """Write what features are (features), shares and clusters (summary), and neurons, by SAE."""
     section = load_section(params, Anatomy, "anatomy")
     wanted = load_section(params, SaeModel, "sae_models", key)
 
@@ -36,7 +35,6 @@ def command(
     # The matrices are small: threads would mostly wait for each other.
     with threadpool_limits(1):
         tables = _describe_all(key, wanted, section, model, saes, features)
-        tables["kurtosis"] = _kurtosis(key, activations, section)
     with atomic_directory(out) as folder:
         for name, table in tables.items():
             write_table(folder / f"{name}.parquet", table)
@@ -55,7 +53,7 @@ def _describe_all(
     from universality.saes.training.architectures import sae_id
     from universality.saes.weights import read_weights
 
-    rows: dict[str, list] = {"summary": [], "clusters": [], "directions": [], "neurons": []}
+    rows: dict[str, list] = {"summary": [], "neurons": []}
     per_feature = []
     for hook, seed in product(wanted.hooks, wanted.seeds):
         name = sae_id(hook, seed)
@@ -69,8 +67,6 @@ def _describe_all(
         per_feature.append(found.features.assign(**where))
         where["n_positions"] = n_positions
         rows["summary"].append(where | found.summary)
-        rows["clusters"] += [where | row for row in found.clusters]
-        rows["directions"] += [where | row for row in found.directions]
         rows["neurons"] += [where | found.neurons] if found.neurons else []
     features_table = pd.concat(per_feature, ignore_index=True)
     return {"features": features_table} | {name: pd.DataFrame(r) for name, r in rows.items()}
@@ -88,28 +84,3 @@ def _neuron_basis(model: Path, hook: str, d_in: int) -> "np.ndarray | None":
     if hook.endswith(".hook_mlp_out"):
         return mlp_output(model, layer(hook), d_in)
     return None
-
-
-def _kurtosis(key: str, activations: Path, section: Anatomy) -> "pd.DataFrame":
-    """Compare with rotations at every hook that was cached, on the first rows of the shuffle."""
-    import pandas as pd
-
-    from universality.activations import open_activations
-    from universality.errors import InputError
-    from universality.randomness import generator
-    from universality.saes.grid import place
-    from universality.saes.study.neurons import rotation_kurtosis
-
-    hooks = sorted(path.stem for path in activations.glob("blocks.*.npy"))
-    if not hooks:
-        raise InputError(f"{activations}: no activations in it; `make repro` makes them")
-    document = open_activations(activations, "document")[: section.n_positions]
-    rows = []
-    for hook in hooks:
-        x = open_activations(activations, hook)[: section.n_positions]
-        found = rotation_kurtosis(
-            x, document, section.n_rotations, section.n_axes,
-            generator(section.seed, "kurtosis", hook),
-        )  # fmt: skip
-        rows.append({"model": key, **place(hook)} | found)
-    return pd.DataFrame(rows)

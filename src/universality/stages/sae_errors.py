@@ -1,4 +1,4 @@
-"""`universality sae-errors`: where the error of a model's SAEs is, and what moves it."""
+"""`universality sae-errors`: where the error of a model's SAEs is, and what it costs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,20 +33,24 @@ def command(
     from universality.saes.study.error_study import read_texts, study
     from universality.saes.training.architectures import sae_id
 
-    n_hooks = len(wanted.hooks)
-    if not -n_hooks <= section.umap_hook < n_hooks:
-        raise InputError(f"sae_errors.umap_hook is {section.umap_hook}; {key} has {n_hooks} hooks")
+    n_hooks, near, fits = len(wanted.hooks), section.neighbours, section.fits
+    if near is not None and not -n_hooks <= near.umap_hook < n_hooks:
+        raise InputError(
+            f"sae_errors.neighbours.umap_hook is {near.umap_hook}; {key} has {n_hooks} hooks"
+        )
     names = {hook: sae_id(hook, wanted.seeds[0]) for hook in wanted.hooks}
     loaded = {hook: (name, load_sae(saes / name)) for hook, name in names.items()}
     texts = read_texts(
         load_bridge(model),
         load_tokens(corpus, "validation", model, max_tokens, section.n_documents),
-        load_tokens(corpus, "train", model, max_tokens, section.n_fit_documents),
+        load_tokens(corpus, "train", model, max_tokens, fits.n_documents) if fits else None,
         wanted.hooks,
         section,
     )
     pieces = position_table(texts.judged.tokens, texts.judged.place, load_tokenizer(model)[0])
     tables = study(texts, loaded, pieces.drop(columns=["start", "end", "token"]), section)
+    if near is None:
+        del tables["tokens"]  # large, and only the map is of single tokens
     hooks = {name: hook for hook, name in names.items()}
     with atomic_directory(out) as folder:
         for name, table in tables.items():

@@ -20,7 +20,7 @@ def command(
     out: Annotated[Path, typer.Option(help="directory of the tables")],
     params: Annotated[Path, typer.Option(help="parameter file")] = Path("params.yaml"),
 ) -> None:
-    """Write splitting, its means over seeds, insertion and stitching of every width sweep."""
+    """Write splitting, its means over seeds, insertion and, if asked for, stitching of widths."""
     section = load_section(params, Widths, "sae_widths")
     grid = load_section(params, SaeGrid, "sae_grids", key)
 
@@ -48,17 +48,17 @@ def command(
     wanted = sweeps(member_table(grid))
     if not wanted:
         raise InputError(f"sae_grids.{key}: no family has several widths (expansion)")
-    tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
-    hooks = list(dict.fromkeys(where["hook"] for where, _ in wanted))
-    spliced = SplicedModel(load_bridge(model), tokens, hooks, section.batch_tokens)
-    rng = generator(section.seed, "stitching")
-    outcomes = {
-        hook: Outcomes(spliced, hook, Intervals(spliced.documents, section.n_bootstrap, rng))
-        for hook in hooks
-    }
-    tables: dict[str, list] = {
-        name: [] for name in ("splitting", "seeds", "insertion", "stitching")
-    }
+    outcomes = {}
+    if section.stitched_seeds:
+        tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
+        hooks = list(dict.fromkeys(where["hook"] for where, _ in wanted))
+        spliced = SplicedModel(load_bridge(model), tokens, hooks, section.batch_tokens)
+        rng = generator(section.seed, "stitching")
+        outcomes = {
+            hook: Outcomes(spliced, hook, Intervals(spliced.documents, section.n_bootstrap, rng))
+            for hook in hooks
+        }
+    tables: dict[str, list] = {}
     for where, rows in wanted:
         sample = open_activations(activations, where["hook"])[: section.n_positions]
         x = sample.astype(np.float32)
@@ -69,9 +69,10 @@ def command(
         found = {"splitting": split_table(sweep, section)}
         found["seeds"] = over_seeds(found["splitting"])
         found["insertion"] = insertion_table(sweep, x, section)
-        found["stitching"] = stitching_table(sweep, outcomes[where["hook"]], section)
+        if outcomes:
+            found["stitching"] = stitching_table(sweep, outcomes[where["hook"]], section)
         for name, table in found.items():
-            tables[name].append(table.assign(grid=key, **where))
+            tables.setdefault(name, []).append(table.assign(grid=key, **where))
     with atomic_directory(out) as folder:
         for name, parts in tables.items():
             write_table(folder / f"{name}.parquet", pd.concat(parts, ignore_index=True))

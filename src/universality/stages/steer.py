@@ -1,4 +1,4 @@
-"""`universality steer`: steer a model once, and see what it says and which features changed."""
+"""`universality steer`: what a model says with a vector added, and which features change."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,8 +10,8 @@ from universality.params.base import load_section
 from universality.params.steering import Contrasts
 
 if TYPE_CHECKING:
+    from universality.steering.demo import Demo
     from universality.steering.intervene import Addition
-    from universality.steering.once import Once
 
 
 def command(
@@ -40,7 +40,7 @@ def command(
     ),
 ) -> None:
     """Print both greedy continuations, effect and price, and the features that changed most."""
-    from universality.steering.once import known
+    from universality.steering.demo import known
 
     every = load_section(contrasts, Contrasts).root
     known(every, vector, "vector")
@@ -49,19 +49,19 @@ def command(
     import numpy as np
 
     from universality.models import load_bridge
+    from universality.steering.demo import steer, words
     from universality.steering.intervene import Addition
-    from universality.steering.once import steer_once, words
 
     folder = data / "models" / model
     bridge = load_bridge(folder)
     if not 0 <= layer < bridge.cfg.n_layers:
         raise InputError(f"layer is {layer}; {model} has layers 0 to {bridge.cfg.n_layers - 1}")
     hook = f"blocks.{layer}.{site}"
-    once = steer_once(
+    demo = steer(
         bridge, folder, vector, every[vector], text, hook, multiplier, where, method, n_new, 0
     )
-    plain, steered = words(once, folder)
-    effect = once.effects.iloc[0]
+    plain, steered = words(demo, folder)
+    effect = demo.effects.iloc[0]
     ce = effect["ce_greedy"]
     typer.echo(f"As it is: {plain}\n\nSteered:  {steered}\n")
     typer.echo(
@@ -76,19 +76,19 @@ def command(
     if missing:
         typer.echo(f"No features: {', '.join(missing)} is not there")
     else:
-        _show_features(bridge, once, Addition(hook, once.vector, multiplier, where), places,
+        _show_features(bridge, demo, Addition(hook, demo.vector, multiplier, where), places,
                        sae_seed, n_features)  # fmt: skip
 
 
 def _show_features(
-    bridge: Any, once: "Once", addition: "Addition", places: tuple[Path, Path, Path], seed: int,
+    bridge: Any, demo: "Demo", addition: "Addition", places: tuple[Path, Path, Path], seed: int,
     n_features: int,
 ) -> None:  # fmt: skip
     """Print the features of `places` (SAEs, features, corpus) that change most."""
-    from universality.steering.once import contexts_of, feature_changes
+    from universality.steering.demo import contexts_of, feature_changes
 
     saes, features, corpus = places
-    changed, activations = feature_changes(bridge, once, addition, saes, features, seed, n_features)
+    changed, activations = feature_changes(bridge, demo, addition, saes, features, seed, n_features)
     if not len(changed):
         typer.echo(f"No feature changed of the SAEs in {saes} after {addition.hook}")
         return

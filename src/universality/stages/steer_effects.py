@@ -29,11 +29,13 @@ def command(
     from universality.steering.contrasts import choose, contrast_tokens, stop_tokens
     from universality.steering.effects import Writing
     from universality.steering.study import (
+        depth_table,
         run_trials,
         steering_vectors,
         summary,
         text_table,
         trial_table,
+        with_dose,
     )
 
     chosen = {
@@ -56,7 +58,8 @@ def command(
     ]  # fmt: skip
     tables = {
         "doses": doses,
-        "summary": summary(doses, shared),
+        "summary": with_dose(summary(doses, shared), about),
+        "depth": depth_table(doses, about, section.dose, shared.method),
         "texts": text_table(doses, tokens, chosen, tokenizer.decode, stop, shared.method),
         "vectors": about,
         "words": pd.DataFrame(words),

@@ -29,7 +29,9 @@ def command(
     from universality.steering.contrasts import choose
     from universality.steering.transfer_study import transfer_tables
 
-    partners = read_table(matching / key / "pairs.parquet").query("pairing == 'hungarian'")
+    partners = None
+    if section.together is not None:
+        partners = read_table(matching / key / "pairs.parquet").query("pairing == 'hungarian'")
     tables = transfer_tables(
         (models / section.a, models / section.b), (saes / section.a, saes / section.b), corpus,
         max_tokens, choose(every, section.contrasts), partners, section, shared,

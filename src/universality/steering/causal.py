@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from universality.nulls import permutation_p
-from universality.stats import document_weights, percentile_interval, ratio_interval
+from universality.stats import ratio_interval
 from universality.steering.decomposition import Case, Decomposition
 from universality.steering.effects import Task, Trial, measure
 from universality.steering.vectors import random_like
@@ -61,7 +60,7 @@ def share_of(
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def kept_tables(
+def kept_table(
     bridge: Any,
     hook: str,
     case: Case,
@@ -73,14 +72,13 @@ def kept_tables(
     n_random: int,
     n_bootstrap: int,
     rng: np.random.Generator,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> pd.DataFrame:
     """Steer with every reconstruction of a vector, as it is and made as long as the vector.
 
-    The first table has a row for each method and length (`own`, `matched`): effect, the mean change
-    of the score over multipliers and prompts, nats, and original, that of the vector (original_p:
-    of as large an effect of a random vector); share, the first over the second. Intervals are 95%
-    over prompts; _null and _p are of `n_random` random vectors as long as the vector, which have
-    rows too. The second has the dose-response, a row for each multiplier.
+    A row for each method and length (`own`, `matched`): effect, the mean change of the score over
+    multipliers and prompts, nats; original, that of the vector, and beyond, whether this is above
+    the effects of all `n_random` random vectors as long (which have rows too); share, effect over
+    original, with its 95% interval over prompts.
     """
     length = float(np.linalg.norm(case.vector))
     vectors = {("original", "own"): case.vector}
@@ -91,41 +89,14 @@ def kept_tables(
         vectors[f"random_{draw}", "own"] = vector
     named = {"/".join(key): vector for key, vector in vectors.items()}
     change = changes(bridge, hook, named, task, multipliers, where, batch_rows)
-    of = {key: change["/".join(key)] for key in vectors}
-    whole = total(of["original", "own"], multipliers)
-    by_chance = [total(of[f"random_{i}", "own"], multipliers).sum() for i in range(n_random)]
-    null = np.array(by_chance) / (whole.sum() or np.inf)
-    original_p = permutation_p(whole.sum(), np.array(by_chance))
-    rows, doses = [], []
-    for (method, size), values in of.items():
-        keys = {"vector": case.name, "method": method, "length": size}
-        effect = total(values, multipliers)
-        share = share_of("share", effect, whole, n_bootstrap, rng)
-        rows.append(
-            keys
-            | {"effect": float(effect.mean()), "original": float(whole.mean())}
-            | {"original_p": original_p}
-            | share
-            | {"share_null": float(null.mean())}
-            | {"share_p": permutation_p(share["share"], null) if whole.any() else 1.0}
-            | {"n_prompts": len(whole)}
-        )
-        doses += dose_rows(keys, values, multipliers, n_bootstrap, rng)
-    return pd.DataFrame(rows), pd.DataFrame(doses)
-
-
-def dose_rows(
-    keys: Mapping[str, Any],
-    change: np.ndarray,
-    multipliers: Sequence[float],
-    n_bootstrap: int,
-    rng: np.random.Generator,
-) -> list[dict[str, Any]]:
-    """Return `keys`, multiplier, change (mean over prompts) and its 95% interval over prompts."""
-    weights = document_weights(change.shape[1], n_bootstrap, rng) / change.shape[1]
-    rows = []
-    for multiplier, values in zip(multipliers, change, strict=True):
-        low, high = percentile_interval(weights @ values)
-        row = {"multiplier": multiplier, "change": float(values.mean())}
-        rows.append({**keys, **row, "change_low": low, "change_high": high})
-    return rows
+    of = {key: total(change["/".join(key)], multipliers) for key in vectors}
+    whole = of["original", "own"]
+    beyond = all(whole.sum() > of[f"random_{draw}", "own"].sum() for draw in range(n_random))
+    rows = [
+        {"vector": case.name, "method": method, "length": size}
+        | {"effect": float(effect.mean()), "original": float(whole.mean()), "beyond": beyond}
+        | share_of("share", effect, whole, n_bootstrap, rng)
+        | {"n_prompts": len(whole)}
+        for (method, size), effect in of.items()
+    ]
+    return pd.DataFrame(rows)

@@ -12,14 +12,13 @@ from universality.corpora import load_tokenizer, load_tokens
 from universality.features import hook_rows
 from universality.matching.files import hook_name
 from universality.models import load_bridge
-from universality.nulls import permutation_p
 from universality.params.decomposition import DecomposedModel, Decomposition
 from universality.params.steering import Contrast, Steering
 from universality.randomness import generator
 from universality.saes.evaluation import load_sae
 from universality.saes.grid import layer as layer_of
 from universality.stats import document_weights, percentile_interval
-from universality.steering.causal import kept_tables, share_of
+from universality.steering.causal import kept_table, share_of
 from universality.steering.contrasts import contrast_tokens
 from universality.steering.decomposition import (
     Case,
@@ -42,8 +41,6 @@ from universality.steering.vectors import METHODS, last_activations
 from universality.tables import column, groups, where
 from universality.unembedding import read_unembedding, written_rows
 
-WORKS = 0.05
-"""Highest p of a vector's effect for it to be asked which share of it is kept."""
 PURSUIT = ("non_negative_pursuit", "signed_pursuit", "omp")
 SHUFFLED = "_shuffled"
 """What the names of these end in where they were made with a shuffled dictionary."""
@@ -104,7 +101,7 @@ def decomposition_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return every table of the study by its name; all have a column layer.
 
-    fidelity, zero, lost, activations (see `decomposition`), kept and doses (`causal`), lens, and
+    fidelity, zero, lost, activations (see `decomposition`), kept (`causal`), lens, and
     summary, the means of fidelity and kept over vectors.
     """
     tokens = load_tokens(corpus, "validation", steered.model, max_tokens, settings.n_documents)
@@ -129,15 +126,13 @@ def decomposition_tables(
         other = shuffled(dictionary, rng)
         decomposed = _with_shuffled(dictionary, other, cases, context, settings.l0)
         causal = [
-            kept_tables(
+            kept_table(
                 steered.bridge, hook, case, steered.tasks[case.name], made, wanted.multipliers,
                 steering.where, steering.batch_rows, settings.n_random, steering.n_bootstrap, rng,
             )
             for case, made in zip(cases, decomposed, strict=True)
         ]  # fmt: skip
-        tables["kept"], tables["doses"] = (
-            pd.concat(part, ignore_index=True) for part in zip(*causal, strict=True)
-        )
+        tables["kept"] = pd.concat(causal, ignore_index=True)
         tables["zero"]["typical_length"] = float(np.linalg.norm(x, axis=1).mean())
         for name, table in tables.items():
             table.insert(0, "layer", layer_of(hook))
@@ -167,8 +162,10 @@ def summary(
 
     Of cosine, norm_ratio, explained, l0 and negative_share also `_null` (random vectors, mean) and
     `_shuffled` (shuffled dictionary). share_own and share_matched are sums of effects over sums of
-    originals, over the n_steering vectors that have an effect at all (`WORKS`); their `_null` and
-    `_p` are random vectors of the same sums, `_shuffled` is by a shuffled dictionary.
+    originals, over the n_steering vectors whose effect is beyond that of all random vectors; their
+    `_null`, `_null_low` and `_null_high` are the mean, the lowest and the highest share of random
+    vectors, `_shuffled` is the share by a shuffled dictionary, and `_lead` what the real one keeps
+    more than that, vector by vector.
     """
     rows = []
     for (layer, method), part in groups(fidelity, "layer", "method"):
@@ -180,7 +177,7 @@ def summary(
             row |= {name: column(own, name).mean(), f"{name}_low": low, f"{name}_high": high}
             for source, ending in (("random", "null"), ("shuffled", "shuffled")):
                 row[f"{name}_{ending}"] = column(where(part, source=source), name).mean()
-        of_layer = where(kept.loc[column(kept, "original_p") <= WORKS], layer=layer)
+        of_layer = where(kept.loc[column(kept, "beyond").astype(bool)], layer=layer)
         null = _pooled_null(of_layer)
         for length in ("own", "matched"):
             steered = where(of_layer, method=method, length=length)
@@ -191,9 +188,12 @@ def summary(
             by_chance = where(of_layer, method=f"{method}{SHUFFLED}", length=length)
             name = f"share_{length}"
             row |= share_of(name, effect, original, n_bootstrap, rng)
-            row |= {f"{name}_null": float(null.mean()), f"{name}_p": permutation_p(row[name], null)}
+            row |= {f"{name}_null": float(null.mean())}
+            row |= {f"{name}_null_low": float(null.min()), f"{name}_null_high": float(null.max())}
             if len(by_chance):
-                row[f"{name}_shuffled"] = column(by_chance, "effect").sum() / original.sum()
+                other = column(by_chance, "effect")
+                row |= share_of(f"{name}_shuffled", other, original, n_bootstrap, rng)
+                row |= share_of(f"{name}_lead", effect - other, original, n_bootstrap, rng)
         rows.append(row | {"n_vectors": len(own)})
     return pd.DataFrame(rows)
 

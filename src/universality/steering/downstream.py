@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from universality.nulls import permutation_p
 from universality.stats import document_weights, percentile_interval
 from universality.steering.intervene import Addition, steered
 
@@ -91,8 +90,6 @@ class Change:
     """Length of the change of the activation, summed over positions, `(n_rows,)`."""
     plain_length: np.ndarray
     """Length of the activation as it is, `(n_rows,)`."""
-    difference: np.ndarray
-    """Mean features of the difference of activations, `(d_sae,)`."""
     error: float
     """Variance that the SAE leaves of the steered activations."""
 
@@ -126,26 +123,20 @@ def change(text: Text, hook: str, before: np.ndarray, x: Tensor) -> Change:
         after,
         moved.double().norm(dim=-1).sum(1).numpy(),
         plain.double().norm(dim=-1).sum(1).numpy(),
-        text.encode(hook, moved).mean((0, 1), dtype=np.float64),
         text.error(hook, x, after),
     )
 
 
 def spread_row(
-    own: Change, random: Sequence[Change], zero: np.ndarray, n_top: int, n_bootstrap: int,
-    rng: np.random.Generator,
-) -> dict[str, float]:  # fmt: skip
+    own: Change, random: Sequence[Change], n_bootstrap: int, rng: np.random.Generator
+) -> dict[str, float]:
     """Return how far a change goes at one hook, beside random vectors of equal length.
 
     `relative_change`: summed length of the change over that of the activations. `changed`: share of
     the features that fire with or without the vector that do not fire with both. `appear`,
     `vanish`, `grow` and `shrink`: features per position. With 95% intervals over documents (`_low`,
-    `_high`), the mean of the random vectors (`_null`), and, of the first two, the share of random
-    vectors that change as much (`_p`).
-    `top_change`: size of the mean change of the `n_top` features that change most, their mean.
-    `difference_overlap`: how many of the `n_top` features that change most are among the `n_top`
-    that fire most on the difference of activations; `zero_overlap`: how many of the latter are
-    among those of the zero vector, whose features are `zero` `(d_sae,)`.
+    `_high`), and mean, lowest and highest of the random vectors (`_null`, `_null_low`,
+    `_null_high`). `error`: the variance of the steered activations that the SAE leaves.
     """
     n_positions = own.before.shape[1]
     parts = [_parts(one) for one in (own, *random)]
@@ -157,27 +148,20 @@ def spread_row(
         row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(
             (weights @ above) / (weights @ below)
         )
-        null = np.array([one[name][0].sum() / one[name][1].sum() for one in parts[1:]])
-        row[f"{name}_null"] = float(null.mean())
-        if name in ("relative_change", "changed"):
-            row[f"{name}_p"] = permutation_p(row[name], null)
-    of_difference = top_features(own.difference, n_top)
-    # Random vectors change as much, but not the same features everywhere.
-    highest = np.array([np.sort(np.abs(one.mean))[-n_top:].mean() for one in (own, *random)])
-    row |= {
-        "top_change": float(highest[0]), "top_change_null": float(highest[1:].mean()),
-        "top_change_p": permutation_p(highest[0], highest[1:]),
-        "error": own.error,
-        "error_null": float(np.mean([one.error for one in random])),
-        "difference_overlap": _n_shared(own, n_top) / n_top,
-        "difference_overlap_null": float(
-            np.mean([_n_shared(one, n_top) for one in random])
-        ) / n_top,
-        "zero_overlap": len(np.intersect1d(of_difference, top_features(zero, n_top))) / n_top,
+        row |= _range(name, [one[name][0].sum() / one[name][1].sum() for one in parts[1:]])
+    return row | {
+        "error": own.error, **_range("error", [one.error for one in random]),
         "n_documents": len(own.length), "n_positions": len(own.length) * n_positions,
         "n_random": len(random),
     }  # fmt: skip
-    return row
+
+
+def _range(name: str, random: Sequence[float]) -> dict[str, float]:
+    return {
+        f"{name}_null": float(np.mean(random)),
+        f"{name}_null_low": float(min(random)),
+        f"{name}_null_high": float(max(random)),
+    }
 
 
 def _parts(one: Change) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -188,12 +172,6 @@ def _parts(one: Change) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "changed": (counts["appear"] + counts["vanish"], counts["either"]),
         **{name: (counts[name], positions) for name in COUNTS},
     }
-
-
-def _n_shared(one: Change, n_top: int) -> int:
-    """Return how many of the most changed features are among the strongest of the difference."""
-    most = top_features(np.abs(one.mean), n_top)
-    return len(np.intersect1d(most, top_features(one.difference, n_top)))
 
 
 def top_features(values: np.ndarray, n: int) -> np.ndarray:

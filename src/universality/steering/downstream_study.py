@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from universality.corpora import Tokens, load_tokenizer, read_corpus, tokenize
 from universality.errors import InputError
@@ -91,8 +90,6 @@ def study(
     activations = pair_activations(bridge, pairs, hooks)
     text = Text(saes, read(bridge, ids, list(saes), section.n_prompt), section.centred)
     before = {hook: text.encode(hook, x) for hook, x in text.plain.items()}
-    zero = {hook: text.encode(hook, torch.zeros(1, x.shape[-1]))[0]
-            for hook, x in text.plain.items()}  # fmt: skip
     error = {hook: text.error(hook, x, before[hook]) for hook, x in text.plain.items()}
     spread, features = [], []
     for name, hook in progress(list(activations), desc="downstream"):
@@ -109,9 +106,7 @@ def study(
         for place in after:
             where = place_columns(name, hook, section.multiplier, place)
             changes = found[place]
-            row = spread_row(
-                changes[0], changes[1:], zero[place], section.n_top, shared.n_bootstrap, rng
-            )
+            row = spread_row(changes[0], changes[1:], shared.n_bootstrap, rng)
             spread.append(where | row | {"error_plain": error[place]})
             top = changed_features(changes[0], changes[1:], section.n_top)
             features.append(top.assign(**where))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from universality.params.steering import SteeredPair, Steering
+from universality.params.steering import MatchedChanges, SteeredPair, Steering
 from universality.randomness import generator
 from universality.steering.downstream import read
 from universality.steering.intervene import Addition
@@ -62,6 +62,7 @@ def matched_table(
     vectors_b: Mapping[tuple[str, int], Mapping[str, np.ndarray]],
     maps: Sequence[Map],
     partners: pd.DataFrame,
+    how: MatchedChanges,
     section: SteeredPair,
     shared: Steering,
 ) -> pd.DataFrame:
@@ -76,24 +77,24 @@ def matched_table(
     plain_a, plain_b = a.features(-1), b.features(-1)
 
     def added(layer: int, vector: np.ndarray) -> Addition:
-        return Addition(section.hook(layer), vector, section.together.multiplier, shared.where)
+        return Addition(section.hook(layer), vector, how.multiplier, shared.where)
 
     for (name, layer), kinds in vectors_b.items():
         of_a = a.changes(plain_a, added(layer, vectors_a[name, layer]), layer)
         at = layers[layer]
         where = {"contrast": name, "steered_layer_a": layer, "steered_layer_b": at}
         for kind in ("mapped", "own", "random"):
-            for draw, vector in enumerate(kinds[kind][: section.together.n_random]):
+            for draw, vector in enumerate(kinds[kind][: how.n_random]):
                 of_b = b.changes(plain_b, added(at, vector), at)
                 names = (name, layer, kind, draw)
-                for row in _rows(of_a, of_b, partners, section, shared, names):
+                for row in _rows(of_a, of_b, partners, how, shared, names):
                     rows.append(where | {"steered_b": kind, "draw": draw} | row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _rows(
     of_a: Mapping[int, np.ndarray], of_b: Mapping[int, np.ndarray], partners: pd.DataFrame,
-    section: SteeredPair, shared: Steering, names: tuple[str, int, str, int],
+    how: MatchedChanges, shared: Steering, names: tuple[str, int, str, int],
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     groups: Any = partners.groupby(["layer_a", "layer_b"])
     for (layer_a, layer_b), pairs in groups:
@@ -105,5 +106,5 @@ def _rows(
         if len(x) < 3 or not (np.ptp(x) and np.ptp(y)):
             continue
         rng = generator(shared.seed, "matched", *names, layer_a, layer_b)
-        found = together(x, y, section.together.n_permutations, shared.n_bootstrap, rng)
+        found = together(x, y, how.n_permutations, shared.n_bootstrap, rng)
         yield {"layer_a": layer_a, "layer_b": layer_b, "n_pairs": len(x), **found}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from universality.nulls import permutation_p
 from universality.similarity.distances import neighbours
 from universality.similarity.linear import basis
 from universality.stats import percentile_interval
@@ -132,9 +131,8 @@ def judged(
     """Return each measure of a vector beside those of random vectors of equal length.
 
     `own` are measure -> its value, and then those of resampled documents. With the 95% interval
-    (`_low`, `_high`), of random vectors the mean (`_null`), least and greatest (`_null_low`,
-    `_null_high`), and the share of them that does as much (`_p`): keeps as few neighbours, or is
-    as large. Resamples that say nothing, NaN, are left out.
+    (`_low`, `_high`), and of random vectors the mean (`_null`), least and greatest (`_null_low`,
+    `_null_high`). Resamples that say nothing, NaN, are left out.
     """
     row: dict[str, float] = {}
     for name, values in own.items():
@@ -145,6 +143,4 @@ def judged(
         row[f"{name}_low"], row[f"{name}_high"] = ends
         row[f"{name}_null"] = float(null.mean())
         row[f"{name}_null_low"], row[f"{name}_null_high"] = float(null.min()), float(null.max())
-        sign = -1 if name.startswith("kept") else 1  # low where a vector does much
-        row[f"{name}_p"] = permutation_p(sign * value, sign * null)
     return row

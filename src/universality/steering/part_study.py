@@ -1,120 +1,43 @@
 """The study of what parts of steering vectors do, of one model and its SAEs, as tables."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from universality.corpora import load_tokenizer, load_tokens
-from universality.features import position_table, sparse_features
-from universality.matching.concepts import concept_features
-from universality.matching.files import hook_name
-from universality.matching.tokens import Vocabulary, top_tokens
 from universality.params.decomposition import Decomposition, SteeredParts
 from universality.params.steering import Steering
 from universality.randomness import generator
-from universality.saes.evaluation import load_sae
 from universality.saes.grid import layer as layer_of
 from universality.stats import document_weights, percentile_interval
 from universality.steering.causal import share_of
-from universality.steering.contrasts import stop_tokens, word_ids
-from universality.steering.decomposition import Case, Dictionary, decompose, dictionary_of
+from universality.steering.contrasts import stop_tokens
+from universality.steering.decomposition import Case, Dictionary, decompose
 from universality.steering.decomposition_study import Steered
 from universality.steering.effects import Writing
 from universality.steering.intervene import Addition
-from universality.steering.parts import ablation_table, part_table, part_vectors, patched
+from universality.steering.parts import part_table, part_vectors, patched
 from universality.steering.vectors import random_like
 from universality.tables import column, groups, means, where
-from universality.unembedding import read_unembedding, written_rows
-
-
-@dataclass(frozen=True)
-class Downstream:
-    """The SAEs above a hook, and which of their features are about what."""
-
-    dictionaries: Mapping[str, Dictionary]
-    """Hook -> SAE."""
-    counts: Mapping[str, np.ndarray]
-    """Hook -> on how many positions of the text each feature fires."""
-    named: Mapping[str, Mapping[tuple[str, str], Mapping[str, np.ndarray]]]
-    """Key of `ablated` -> (name, `fires_on` or `writes`) -> hook -> features."""
-
-
-def read_downstream(
-    steered: Steered,
-    saes: Sequence[Path],
-    corpus: Path,
-    max_tokens: int,
-    wanted: SteeredParts,
-    settings: Decomposition,
-) -> Downstream:
-    """Open SAEs and find their features that are about the words of `wanted.ablated`.
-
-    By two rules: `min_hits` of the `n_top` positions on which a feature fires most, or of the
-    tokens whose logits its decoder row raises most, are one of the words.
-    """
-    tokens = load_tokens(corpus, "validation", steered.model, max_tokens, settings.n_documents)
-    opened = {hook_name(path): load_sae(path) for path in saes}
-    by_hook = {hook: (hook, sae) for hook, sae in opened.items()}
-    place, matrices = sparse_features(
-        steered.bridge, tokens, by_hook, settings.batch_tokens, mask_special=True
-    )
-    positions = position_table(tokens, place, steered.bridge.tokenizer.backend_tokenizer)
-    vocabulary = Vocabulary(set(positions["piece"]))
-    token = vocabulary.encode(positions["piece"])
-    dictionaries = {hook: dictionary_of(sae, wanted.centred) for hook, sae in opened.items()}
-    unembedding = read_unembedding(steered.model)
-    tokenizer, _ = load_tokenizer(steered.model)
-    tops, raised = {}, {}
-    for hook, matrix in matrices.items():
-        tops[hook] = top_tokens(matrix, token, wanted.n_top)
-        written = written_rows(dictionaries[hook].rows, steered.model, hook)
-        raised[hook] = most_raised(written, unembedding, wanted.n_top)
-    named = {
-        key: {
-            (name, by): {
-                hook: np.flatnonzero(concept_features(top, keywords, wanted.min_hits))
-                for hook, top in found.items()
-            }
-            for name, words in ablated.words.items()
-            for by, found, keywords in (
-                ("fires_on", tops, vocabulary.find(words)),
-                ("writes", raised, word_ids(tokenizer, words)[0]),
-            )
-        }
-        for key, ablated in wanted.ablated.items()
-    }
-    counts = {hook: matrix.getnnz(axis=0) for hook, matrix in matrices.items()}
-    return Downstream(dictionaries, counts, named)
-
-
-def most_raised(rows: np.ndarray, unembedding: np.ndarray, n: int, block: int = 256) -> np.ndarray:
-    """Return the `n` tokens whose logits each of `rows` `(m, d)` raises most, `(m, n)`."""
-    found = []
-    for first in range(0, len(rows), block):
-        logits = rows[first : first + block] @ unembedding.T
-        some = np.argpartition(-logits, n, axis=1)[:, :n]
-        order = np.argsort(-np.take_along_axis(logits, some, axis=1), axis=1, kind="stable")
-        found.append(np.take_along_axis(some, order, axis=1))
-    return np.concatenate(found)
 
 
 def part_tables(
     key: str,
     steered: Steered,
-    downstream: Downstream,
+    later: Mapping[str, Dictionary],
     wanted: SteeredParts,
     settings: Decomposition,
     steering: Steering,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables parts, pareto, ablation and patches, which have a column layer."""
+    """Return the tables parts, pareto and patches, which have a column layer.
+
+    `later` are SAEs by hook; those above the hook of a vector are patched in.
+    """
     writing = Writing(wanted.n_new, stop_tokens(steered.model), steering.seed)
-    found: dict[str, list[pd.DataFrame]] = {"parts": [], "ablation": [], "patches": []}
+    found: dict[str, list[pd.DataFrame]] = {"parts": [], "patches": []}
     for hook, dictionary in steered.dictionaries.items():
-        above = [name for name in downstream.dictionaries if layer_of(name) > layer_of(hook)]
+        above = {name: sae for name, sae in later.items() if layer_of(name) > layer_of(hook)}
         for case in steered.cases[hook]:
             rng = generator(steering.seed, "parts", key, hook, case.name)
             task = steered.tasks[case.name]
@@ -126,10 +49,7 @@ def part_tables(
                     steered.bridge, hook, parts, task, wanted.multipliers, steering.where, writing,
                     steering.batch_rows,
                 ),
-                "ablation": _ablated(
-                    hook, case, steered, downstream, above, wanted, steering, rng
-                ),
-                "patches": _patched(hook, case, steered, downstream, above, wanted, steering, rng),
+                "patches": _patched(hook, case, steered, above, wanted, steering, rng),
             }  # fmt: skip
             for name, table in tables.items():
                 if len(table):
@@ -143,50 +63,22 @@ def part_tables(
     return whole
 
 
-def _ablated(
-    hook: str,
-    case: Case,
-    steered: Steered,
-    downstream: Downstream,
-    above: Sequence[str],
-    wanted: SteeredParts,
-    steering: Steering,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    tables = []
-    for key, ablated in wanted.ablated.items():
-        if ablated.contrast == case.name and above:
-            named = {
-                name: {one: by_hook[one] for one in above}
-                for name, by_hook in downstream.named[key].items()
-            }
-            table = ablation_table(
-                steered.bridge, hook, case, steered.tasks[case.name], downstream.dictionaries,
-                named, downstream.counts, wanted.multipliers, steering.where, steering.batch_rows,
-                wanted.n_random, steering.n_bootstrap, rng,
-            )  # fmt: skip
-            tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
 def _patched(
     hook: str,
     case: Case,
     steered: Steered,
-    downstream: Downstream,
-    above: Sequence[str],
+    above: Mapping[str, Dictionary],
     wanted: SteeredParts,
     steering: Steering,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Return the effect on every prompt, a row each, of every patch at every hook above."""
     rows: list[dict[str, Any]] = []
-    for later in above:
+    for later, dictionary in above.items():
         for multiplier in wanted.multipliers:
             addition = Addition(hook, case.vector, multiplier, steering.where)
             effects = patched(
-                steered.bridge, downstream.dictionaries[later], later, addition,
-                steered.tasks[case.name], rng,
+                steered.bridge, dictionary, later, addition, steered.tasks[case.name], rng
             )  # fmt: skip
             for patch, values in effects.items():
                 rows += [

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from universality.nulls import permutation_p
 from universality.params.steering import SteeredModel, Steering
 from universality.randomness import generator
-from universality.stats import document_weights, percentile_interval
+from universality.stats import document_weights, jackknife_interval, percentile_interval
 from universality.steering.contrasts import ContrastTokens, until_stop
 from universality.steering.effects import MODES, Measured, Trial, Writing, measure
 from universality.steering.vectors import METHODS, cosine, pair_activations, random_like
@@ -26,8 +25,8 @@ def steering_vectors(
     """Return all vectors, as long as the contrast's own, and a table about them.
 
     The table has a row per contrast and layer: norm, residual_norm (mean length of the activations
-    of its prompts), cosine_<kind> (with the contrast's own vector) and pairs_cosine (mean cosine
-    between the differences of two pairs; NaN for one pair).
+    of its prompts), share (the first over the second), cosine_<kind> (with the contrast's own
+    vector) and pairs_cosine (mean cosine between the differences of two pairs; NaN for one pair).
     """
     hooks = [section.hook(layer) for layer in section.layers]
     pairs = {name: (one.positive, one.negative) for name, one in contrasts.items()}
@@ -53,6 +52,7 @@ def steering_vectors(
                 {
                     "contrast": name, "layer": layer, "hook": hook, "n_pairs": len(positive),
                     "norm": np.linalg.norm(own), "residual_norm": lengths.mean(),
+                    "share": np.linalg.norm(own) / lengths.mean(),
                     **{f"cosine_{kind}": cosine(own, other) for kind, other in kinds.items()},
                     "pairs_cosine": cosines.mean() if len(cosines) else np.nan,
                 }
@@ -137,10 +137,9 @@ def summary(table: pd.DataFrame, shared: Steering) -> pd.DataFrame:
     """Return one row per contrast, kind, layer and multiplier, over prompts, beside its null.
 
     `effect` is the mean change of the score (nats) with a 95% interval over resampled prompts;
-    `_null`, `_null_low` and `_null_high` are the mean and 95% of random vectors of equal length,
-    `_p` the share of them that goes as far the way that the multiplier points. `perplexity_<mode>`
-    is exp of the mean cross-entropy, beside that of random vectors (`_null`, and their extremes)
-    and of the model as it is (`_plain`).
+    `_null`, `_null_low` and `_null_high` are the mean, the lowest and the highest of random
+    vectors of equal length. `perplexity_<mode>` is exp of the mean cross-entropy, beside that of
+    random vectors (`_null`, and their extremes) and of the model as it is (`_plain`).
     """
     rows = []
     none: Any = table.loc[table["kind"] == "none"].set_index(["contrast", "prompt"])
@@ -157,7 +156,7 @@ def summary(table: pd.DataFrame, shared: Steering) -> pd.DataFrame:
         ) / len(part)
         row = dict(zip(("contrast", "kind", "layer", "multiplier"), key, strict=True))
         row |= {"n_prompts": len(part), "n_random": null["draw"].nunique()}
-        row |= _effect(part["score_change"].to_numpy(), weights, null, float(multiplier))
+        row |= _effect(part["score_change"].to_numpy(), weights, null)
         for mode in MODES:
             row |= _perplexity(f"ce_{mode}", part, null, none.loc[name], shared, key)
         rows.append(row)
@@ -170,29 +169,14 @@ def draw_means(null: pd.DataFrame, column: str) -> np.ndarray:
     return found.to_numpy()
 
 
-def _effect(
-    change: np.ndarray, weights: np.ndarray, null: pd.DataFrame, multiplier: float
-) -> dict[str, float]:
+def _effect(change: np.ndarray, weights: np.ndarray, null: pd.DataFrame) -> dict[str, float]:
     draws = draw_means(null, "score_change")
     low, high = percentile_interval(weights @ change)
-    null_low, null_high = percentile_interval(draws)
-    value = float(change.mean())
     return {
-        "effect": value, "effect_low": low, "effect_high": high,
-        "effect_null": float(draws.mean()), "effect_null_low": null_low,
-        "effect_null_high": null_high,
-        "effect_p": beyond(value, draws, multiplier),
+        "effect": float(change.mean()), "effect_low": low, "effect_high": high,
+        "effect_null": float(draws.mean()), "effect_null_low": float(draws.min()),
+        "effect_null_high": float(draws.max()),
     }  # fmt: skip
-
-
-def beyond(value: float, draws: np.ndarray, multiplier: float) -> float:
-    """Return the p of an effect as far in the direction of `multiplier`, among random vectors.
-
-    These, of which `-v` is as likely as `v`, have `draws` for either sign: any push may have an
-    effect of one sign, so a low value is held against low draws, not against high ones.
-    """
-    sign = np.sign(multiplier)
-    return permutation_p(sign * value, sign * draws)
 
 
 def _perplexity(
@@ -214,6 +198,72 @@ def _perplexity(
         none.loc[none["written"], column].mean(),
     ]  # fmt: skip
     return dict(zip((name + end for end in ends), map(float, np.exp(values)), strict=True))
+
+
+def with_dose(summaries: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
+    """Add `dose`: the length of what is added, as a share of the activations' mean length.
+
+    With the sign of the multiplier. `about` has the share of one vector, a row per contrast and
+    layer.
+    """
+    shares = about.loc[:, ["contrast", "layer", "share"]]
+    found = summaries.merge(shares, how="left", validate="m:1")
+    found.insert(4, "dose", found["multiplier"] * found.pop("share"))
+    return found
+
+
+def depth_table(table: pd.DataFrame, about: pd.DataFrame, dose: float, method: str) -> pd.DataFrame:
+    """Return the effect of equal doses in every layer, a row a layer that all vectors reach.
+
+    A vector's effect at `dose` (see `with_dose`) lies on the line between those at the doses around
+    it, the model as it is being dose 0; nothing is extrapolated, so that a layer where some
+    contrast's largest dose is smaller has no row. `effect` is the mean over contrasts, with the 95%
+    interval of a mean over these; `_null`, `_null_low` and `_null_high` are the mean, the lowest
+    and the highest of random vectors, the same draw of all contrasts together.
+    """
+    size: Any = about.set_index(["contrast", "layer"])["share"]
+    rows = []
+    for layer in sorted(about["layer"].unique()):
+        own, random = [], []
+        for name in about["contrast"].unique():
+            here = table.loc[(table["contrast"] == name) & (table["layer"] == layer)]
+            here = here.loc[here["multiplier"] > 0]
+            own.append(_at_dose(here.loc[here["kind"] == method], dose / size[name, layer]))
+            random.append(_at_dose(here.loc[here["kind"] == RANDOM], dose / size[name, layer]))
+        if any(values is None for values in own):
+            continue
+        effects = np.array([values[0] for values in own])
+        draws = np.mean(random, axis=0)
+        low = high = np.nan
+        if len(effects) > 1:
+            left_out = (effects.sum() - effects) / (len(effects) - 1)
+            low, high = jackknife_interval(float(effects.mean()), left_out)
+        rows.append(
+            {
+                "layer": layer, "dose": dose, "n_contrasts": len(effects),
+                "effect": float(effects.mean()), "effect_low": low, "effect_high": high,
+                "effect_least": float(effects.min()), "effect_most": float(effects.max()),
+                "effect_null": float(draws.mean()), "effect_null_low": float(draws.min()),
+                "effect_null_high": float(draws.max()),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=pd.Index(DEPTH_COLUMNS))
+
+
+DEPTH_COLUMNS = [
+    "layer", "dose", "n_contrasts", "effect", "effect_low", "effect_high", "effect_least",
+    "effect_most", "effect_null", "effect_null_low", "effect_null_high",
+]  # fmt: skip
+
+
+def _at_dose(part: pd.DataFrame, multiplier: float) -> np.ndarray | None:
+    """Return the mean effect over prompts of each draw at `multiplier`; None above the largest."""
+    found: Any = part.groupby(["multiplier", "draw"])["score_change"].mean()
+    means = found.unstack()
+    at = np.concatenate([[0.0], means.index.to_numpy()])
+    if multiplier > at[-1]:
+        return None
+    return np.array([np.interp(multiplier, at, [0.0, *means[draw]]) for draw in means.columns])
 
 
 def text_table(

@@ -24,11 +24,10 @@ from universality.similarity.stitching import AffineMap, explained, fit
 from universality.stats import document_weights, percentile_interval
 from universality.steering.contrasts import ContrastTokens
 from universality.steering.effects import Trial, measure
-from universality.steering.study import beyond, draw_means
+from universality.steering.study import draw_means
 from universality.steering.vectors import METHODS, cosine, pair_activations, random_like
 
 _BATCH_TOKENS = 2048
-_LEVEL = 0.05
 NULLS = ("random", "mapped_random", "shuffled")
 """Random vectors of B, random vectors of A through the map, and A's through a map that was fitted
 on positions in random order."""
@@ -172,9 +171,9 @@ def transfer_summary(
     """Return one row per contrast, layer of A and multiplier, over prompts.
 
     `own` and `mapped` are mean changes of the score (nats) with 95% intervals over resampled
-    prompts; `<null>`, `<null>_low`, `<null>_high` those of each of `NULLS` with 95% of the draws,
-    and `<kind>_p_<null>` the share of them that goes as far. `recovered` is mapped over own, NaN
-    where B's own vector goes no further than random ones (p above .05): a share of nothing.
+    prompts; `<null>`, `<null>_low`, `<null>_high` the mean, the lowest and the highest of each of
+    `NULLS`. `recovered` is mapped over own, NaN where B's own vector goes no further than all
+    random ones, the way that the multiplier points: a share of nothing.
     `cosine` is that of the mapped vector with B's own, `cosine_mapped_random` of random vectors of
     A through the map (mean size); r2 is that of the map on other documents.
     """
@@ -203,10 +202,9 @@ def transfer_summary(
         for null in NULLS:
             draws = draw_means(nulls.loc[nulls["kind"] == null], "score_change")
             row[null] = float(draws.mean())
-            row[f"{null}_low"], row[f"{null}_high"] = percentile_interval(draws)
-            for kind in ("own", "mapped"):
-                row[f"{kind}_p_{null}"] = beyond(row[kind], draws, multiplier)
-        row |= _recovered(change["mapped"], change["own"], weights, row["own_p_random"])
+            row[f"{null}_low"], row[f"{null}_high"] = float(draws.min()), float(draws.max())
+        goes = row["own"] > row["random_high"] if multiplier > 0 else row["own"] < row["random_low"]
+        row |= _recovered(change["mapped"], change["own"], weights, goes)
         found = vectors[name, layer]
         cosines = {kind: cosine(found[kind], found["own"][0]) for kind in ("mapped", *NULLS)}
         row["cosine"] = float(cosines["mapped"][0])
@@ -216,10 +214,10 @@ def transfer_summary(
 
 
 def _recovered(
-    mapped: np.ndarray, own: np.ndarray, weights: np.ndarray, p: float
+    mapped: np.ndarray, own: np.ndarray, weights: np.ndarray, goes: bool
 ) -> dict[str, float]:
     values = (np.nan, np.nan, np.nan)
-    if p <= _LEVEL:
+    if goes:
         ratio = (weights @ mapped) / (weights @ own)
         values = (float(mapped.mean() / own.mean()), *percentile_interval(ratio))
     return dict(zip(("recovered", "recovered_low", "recovered_high"), values, strict=True))

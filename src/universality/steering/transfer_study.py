@@ -24,12 +24,13 @@ from universality.steering.transfer import (
 
 def transfer_tables(
     models: tuple[Path, Path], saes: tuple[Path, Path], corpus: Path, max_tokens: int,
-    contrasts: Mapping[str, Contrast], partners: pd.DataFrame, section: SteeredPair,
+    contrasts: Mapping[str, Contrast], partners: pd.DataFrame | None, section: SteeredPair,
     shared: Steering,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """Return the tables `maps`, `doses`, `summary` and `matched` of a pair of models.
+    """Return the tables `maps`, `doses` and `summary` of a pair of models.
 
-    `partners` are matched features, one to one: layer_a, layer_b, feature_a, feature_b.
+    Also `matched`, whether matched features change together, if the section asks for that;
+    `partners` are these features, one to one: layer_a, layer_b, feature_a, feature_b.
     """
     hooks = section.hooks(0), section.hooks(1)
     n_prompts = 0, section.n_prompts
@@ -59,7 +60,18 @@ def transfer_tables(
         for one in maps
     }
     doses = dose_table(bridges[1], into_b, maps, tokens[1], section, shared)
+    about = [
+        {"layer_a": one.layer_a, "layer_b": one.layer_b, "fit_r2": one.fit_r2, "r2": one.r2}
+        for one in maps
+    ]
+    tables = {
+        "maps": pd.DataFrame(about),
+        "doses": doses,
+        "summary": transfer_summary(doses, into_b, maps, shared),
+    }
     how = section.together
+    if how is None or partners is None:
+        return tables
     steered = [
         Steered(
             bridge,
@@ -71,14 +83,7 @@ def transfer_tables(
             bridges, models, saes, (section.a_seed, section.b_seed), strict=True
         )
     ]
-    matched = matched_table((steered[0], steered[1]), of_a, into_b, maps, partners, section, shared)
-    about = [
-        {"layer_a": one.layer_a, "layer_b": one.layer_b, "fit_r2": one.fit_r2, "r2": one.r2}
-        for one in maps
-    ]
-    return {
-        "maps": pd.DataFrame(about),
-        "doses": doses,
-        "summary": transfer_summary(doses, into_b, maps, shared),
-        "matched": matched,
-    }
+    tables["matched"] = matched_table(
+        (steered[0], steered[1]), of_a, into_b, maps, partners, how, section, shared
+    )
+    return tables

@@ -13,6 +13,10 @@ BRICKEN_2023: Metrics = {
 """Median best-match correlation between two seeds' features (dictionaries of 1-layer models) and
 between their neurons (Bricken et al. 2023, Towards Monosemanticity)."""
 
+SONG_2025: Metrics = {"song_2025_topk": {"published_mean_cosine": 0.80}}
+"""PW-MCC of TopK SAEs, the mean decoder cosine of one-to-one pairs of SAE seeds (Song et al. 2025,
+arXiv 2505.20254), on other models."""
+
 PAULO_BELROSE_2025: Metrics = {
     "paulo_belrose_2025_llama3_8b_131k": {"published_share_above": 0.30},
     "paulo_belrose_2025_pythia_160m_32k": {"published_share_above": 0.42},
@@ -37,9 +41,9 @@ def all_matching_metrics(tables: Path) -> Metrics:
 def matching_metrics(directory: Path) -> Metrics:
     """Return the summary of every pair; ids say where the layer of B was searched for.
 
-    Ways of pairing (`_paired_`), filters, the stricter null (`_meeting_documents`) and what is
-    without filters are pooled over the layers of A, each with its best layer of B; so are concepts.
-    Subsets of the positions (`_tokens_`, `_topic_`) are of one pair of layers.
+    Ways of pairing (`_pairing_`), filters, the stricter null (`_meeting_documents`), concepts and
+    what is without filters are pooled over the layers of A, each with its best layer of B. Subsets
+    of the positions (`_tokens_`, `_topic_`) are of one pair of layers.
     """
     metrics: Metrics = {}
     for path in table_paths(directory, "*/headline.parquet"):
@@ -50,12 +54,12 @@ def matching_metrics(directory: Path) -> Metrics:
                 if row["layer_a"] < 0:
                     ending = f"{name.removesuffix('s')}_{row[key]}" if key else "meeting_documents"
                     metrics[f"{pair}_{ending}"] = numbers_of(row)
-        for row in table_rows(path.with_name("unfiltered.parquet")):
-            metrics[f"{pair}_unfiltered_{row['variant']}"] = numbers_of(row)
         for row in table_rows(path.with_name("concepts.parquet"), finite=False):
             metrics[f"{pair}_concept_{row['concept']}"] = numbers_of(row)
-        for row in table_rows(path.with_name("subsets.parquet"), finite=False):
-            metrics[f"{pair}_{row['kind']}_{row['concept']}"] = numbers_of(row)
+        for name, key in (("unfiltered", "unfiltered_{variant}"), ("subsets", "{kind}_{concept}")):
+            if (part := path.with_name(f"{name}.parquet")).exists():  # the profile decides
+                for row in table_rows(part, finite=False):
+                    metrics[f"{pair}_{key.format(**row)}"] = numbers_of(row)
     return metrics
 
 
@@ -131,7 +135,7 @@ def card_metrics(directory: Path) -> Metrics:
 
 def agreement_metrics(directory: Path) -> Metrics:
     """Return how features that fire together agree in what they write, and SAEs in weights."""
-    metrics = dict(PAULO_BELROSE_2025)
+    metrics = dict(PAULO_BELROSE_2025) | dict(SONG_2025)
     for path in table_paths(directory, "*/summary.parquet"):
         for row in table_rows(path, finite=False):
             layer_a = row.pop("layer_a")

@@ -34,12 +34,25 @@ def model_metrics(directory: Path) -> Metrics:
     return metrics
 
 
+LEAST_COST = 0.01
+"""Nats per token that ablation must cost for a share of it to mean something."""
+
+
 def sae_metrics(directory: Path) -> Metrics:
-    """Return the evaluation of every SAE of every model."""
+    """Return the evaluation of every SAE of every model.
+
+    Shares of cross-entropy recovered are left out where ablation costs less than `LEAST_COST`.
+    """
     metrics: Metrics = {}
     for path in table_paths(directory, "*/evaluation.parquet"):
         for row in table_rows(path):
-            metrics[f"{row.pop('model')}_{row.pop('sae')}"] = numbers_of(row)
+            numbers = numbers_of(row)
+            shares_of = {"zero": "ce_loss_recovered", "mean": "ce_loss_recovered_mean"}
+            for ablated, shares in shares_of.items():
+                if numbers[f"ce_{ablated}"] - numbers["ce"] < LEAST_COST:
+                    for end in ("", "_low", "_high"):
+                        del numbers[f"{shares}{end}"]
+            metrics[f"{row['model']}_{row['sae']}"] = numbers
     return metrics
 
 
@@ -47,7 +60,8 @@ def grid_metrics(directory: Path) -> Metrics:
     """Return every family of SAEs at every L0 where it was compared, beside PCA (`_pca`).
 
     Means over seeds with t intervals (none for a single seed); PCA has as many components as the
-    SAEs have active features.
+    SAEs have active features. Ids end in the L0; those of families that are compared with the
+    reference at their own L0 (see `saes.matched.against`) end in `_alone`.
     """
     from universality.saes.training.architectures import hook_id
 
@@ -62,21 +76,21 @@ def grid_metrics(directory: Path) -> Metrics:
             pca = baseline.get((row["hook"], row["l0"]), {})
             named = {f"{key}_pca": pca[key] for key in _COMPARED if key in pca}
             metrics[f"{name}_l0_{row['l0']:g}"] = numbers_of(row) | named
+    for path in sorted(directory.glob("*/against.parquet")):
+        for row in table_rows(path, finite=False):
+            recipe = f"{row['family']}_{row['sparsity']:g}_x{row['expansion']}"
+            metrics[f"{path.parent.name}_{recipe}_{hook_id(row['hook'])}_alone"] = numbers_of(row)
     return metrics
 
 
 def anatomy_metrics(directory: Path) -> Metrics:
-    """Return clusters and neurons of every SAE, and the kurtosis at every hook."""
+    """Return what the features of every SAE are: shares, clusters, neurons."""
     metrics: Metrics = {}
     for name in ("summary", "neurons"):
         for path in table_paths(directory, f"*/{name}.parquet"):
             for row in table_rows(path):
                 key = f"anatomy_{row['model']}_{row['sae']}"
                 metrics.setdefault(key, {}).update(numbers_of(row))
-    for path in table_paths(directory, "*/kurtosis.parquet"):
-        for row in table_rows(path):
-            where = f"{row['model']}_{row['hook'].replace('.', '_')}"
-            metrics[f"kurtosis_{where}"] = numbers_of(row)
     return metrics
 
 
@@ -102,13 +116,16 @@ def remedy_metrics(directory: Path) -> Metrics:
 
 
 def error_metrics(directory: Path) -> Metrics:
-    """Return where the error of each SAE is, and how errors of two layers go together."""
+    """Return what each SAE's error costs, how layers share it, and what removing features does."""
     metrics: Metrics = {}
     for path in table_paths(directory, "*/layers.parquet"):
         for row in table_rows(path):
             metrics[f"errors_{row['model']}_{row['sae']}"] = numbers_of(row)
         for row in table_rows(path.with_name("correlations.parquet")):
             key = f"errors_{path.parent.name}_{row['sae_a']}_and_{row['sae_b']}"
+            metrics[key] = numbers_of(row)
+        for row in table_rows(path.with_name("removal.parquet")):
+            key = f"removal_{row['model']}_{row['sae']}_{row['which']}_{row['removed']}"
             metrics[key] = numbers_of(row)
     return metrics
 

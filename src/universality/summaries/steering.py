@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from universality.io import table_paths
+import numpy as np
+
+from universality.io import read_table, table_paths
 from universality.summaries.common import Metrics, numbers_of, of_those, table_rows
 from universality.summaries.decomposition import decomposition_metrics, part_metrics
+from universality.tables import column, groups
 
 
 def all_steering_metrics(tables: Path) -> Metrics:
@@ -23,7 +26,8 @@ def all_steering_metrics(tables: Path) -> Metrics:
 def effect_metrics(directory: Path) -> Metrics:
     """Return the effect of every vector at every layer, at the multipliers that were written with.
 
-    And, of the study's own method, the perplexity of what was written.
+    And, of the study's own method, the perplexity of what was written; and the effect of one dose
+    in every layer (`depth`), the mean over contrasts.
     """
     metrics: Metrics = {}
     for path in table_paths(directory, "*/summary.parquet"):
@@ -35,12 +39,33 @@ def effect_metrics(directory: Path) -> Metrics:
         for row in table_rows(path.with_name("vectors.parquet"), finite=False):
             key = f"vector_{path.parent.name}_{row['contrast']}_layer_{row['layer']}"
             metrics[key] = numbers_of(row)
+        for row in table_rows(path.with_name("depth.parquet"), finite=False):
+            metrics[f"depth_{path.parent.name}_layer_{row['layer']}"] = numbers_of(row)
     return metrics
 
 
 def downstream_metrics(directory: Path) -> Metrics:
-    """Return how far every vector changes every later hook."""
-    return _by_place("downstream", directory, "*/spread.parquet")
+    """Return how far every vector changes every later hook.
+
+    And over all contrasts (`spread`): the change as a multiple of that of random vectors of equal
+    length, and the variance that the SAE leaves with (`error`) and without a vector.
+    """
+    metrics = _by_place("downstream", directory, "*/spread.parquet")
+    for path in table_paths(directory, "*/spread.parquet"):
+        places = groups(read_table(path), "steered_layer", "site", "layer")
+        for (steered_layer, site, layer), rows in places:
+            where = f"{path.parent.name}_layer_{steered_layer}"
+            entry = metrics.setdefault(f"spread_{where}_at_{site.replace('.', '_')}_{layer}", {})
+            entry["n_contrasts"] = len(rows)
+            for name in ("relative_change", "changed"):
+                times = column(rows, name) / column(rows, f"{name}_null")
+                entry |= {f"{name}_times_{end}": float(pick(times)) for end, pick in _OVER.items()}
+            for name in ("error", "error_plain"):
+                entry[name] = float(column(rows, name).mean())
+    return metrics
+
+
+_OVER = {"mean": np.mean, "least": np.min, "most": np.max}
 
 
 def map_metrics(directory: Path) -> Metrics:
@@ -60,7 +85,7 @@ def _by_place(what: str, directory: Path, pattern: str) -> Metrics:
 
 
 def transfer_metrics(directory: Path) -> Metrics:
-    """Return B steered with vectors of A, and whether matched features change together.
+    """Return B steered with vectors of A, and, if asked for, whether features change together.
 
     Of the latter the mean over pairs of layers, beside that of random vectors (`_random`).
     """
@@ -70,7 +95,8 @@ def transfer_metrics(directory: Path) -> Metrics:
             where = f"{path.parent.name}_{row['contrast']}_layer_{row['layer_a']}"
             metrics[f"transfer_{where}_times_{row['multiplier']:g}"] = numbers_of(row)
         found: dict[str, dict[str, list[float]]] = {}
-        for row in table_rows(path.with_name("matched.parquet"), finite=False):
+        file = path.with_name("matched.parquet")
+        for row in table_rows(file, finite=False) if file.exists() else ():
             key = f"matched_{path.parent.name}_{row['contrast']}_layer_{row['steered_layer_a']}"
             entry = found.setdefault(key, {})
             entry.setdefault(row["steered_b"], []).append(row["spearman"])

@@ -182,23 +182,24 @@ class Side:
 class LayerAgreement:
     """The features of one SAE of A beside their best partners by activation in one SAE of B.
 
-    Arrays over features are `(n,)`, nulls `(n_null, n)` and bootstraps `(n_bootstrap, n)`.
+    Arrays over features are `(n,)`, nulls `(n_null, n)`, and without one group of
+    documents each `(groups, n)`.
     """
 
     layer_a: int
     layer_b: int
     r: np.ndarray
     """Activation correlation of the pair."""
-    r_bootstrap: np.ndarray
+    r_left_out: np.ndarray
     logit_r: np.ndarray
     logit_r_null: np.ndarray
     """With the partners shuffled among the features of A."""
     attribution_r: np.ndarray
-    attribution_r_bootstrap: np.ndarray
+    attribution_r_left_out: np.ndarray
     best: np.ndarray
     """Best partner by attribution, -1 if none."""
     best_r: np.ndarray
-    best_r_bootstrap: np.ndarray
+    best_r_left_out: np.ndarray
     differs: np.ndarray
     """Whether that is not the best by activation."""
     differs_between_halves: np.ndarray
@@ -221,7 +222,7 @@ def agree_layers(
     partner: np.ndarray,
     over: LogitGeometry,
     offsets: np.ndarray,
-    weights: np.ndarray,
+    kept: np.ndarray,
     n_shuffles: int,
     n_sampled: int,
     rng: np.random.Generator,
@@ -231,9 +232,9 @@ def agree_layers(
     """Compare features of A with their best partners by activation in three ways.
 
     `r` and `partner` `(n,)`, a column of B, are those by activation; `documents` is each row's
-    document, `offsets` the shifts of B's rows that make the null (`nulls.shift_offsets`) and
-    `weights` the resampled documents (`stats.document_weights`). Under shifts, partners by
-    attribution are searched anew, for `n_sampled` features of A drawn at random.
+    document, `offsets` the shifts of B's rows that make the null (`nulls.shift_offsets`) and `kept`
+    the documents that stay when one group is left out (`stats.kept_documents`). Under shifts,
+    partners by attribution are searched anew, for `n_sampled` features of A drawn at random.
     """
     options: dict[str, Any] = {"exclude_self": exclude_self, "memory_mb": memory_mb}
     best = Matcher(a.attributions, b.attributions, **options).partners()[0]
@@ -244,10 +245,10 @@ def agree_layers(
         (a.attributions, paired[1]),
         (a.attributions, _columns(b.attributions, np.maximum(found, 0))),
     )
-    bootstraps = [
-        resampled_r(document_sums(x, y, documents), weights).astype(np.float32) for x, y in sides
+    left_out = [
+        resampled_r(document_sums(x, y, documents), kept).astype(np.float32) for x, y in sides
     ]
-    bootstraps[2][:, found < 0] = 0
+    left_out[2][:, found < 0] = 0
     n = len(partner)
     sampled = np.sort(rng.permutation(n)[:n_sampled])
     matcher = Matcher(a.attributions[:, sampled], b.attributions, memory_mb=memory_mb)
@@ -258,14 +259,14 @@ def agree_layers(
     return LayerAgreement(
         *layers,
         r=r,
-        r_bootstrap=bootstraps[0],
+        r_left_out=left_out[0],
         logit_r=logit_r[0],
         logit_r_null=logit_r[1:],
         attribution_r=paired_r(a.attributions, paired[1], [0])[0],
-        attribution_r_bootstrap=bootstraps[1],
+        attribution_r_left_out=left_out[1],
         best=found,
         best_r=best.r[:, 0],
-        best_r_bootstrap=bootstraps[2],
+        best_r_left_out=left_out[2],
         differs=found != partner,
         differs_between_halves=_between_halves(a.features, b.features, documents, options),
         attribution_differs_between_halves=_between_halves(

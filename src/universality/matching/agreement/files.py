@@ -42,7 +42,7 @@ from universality.params.agreement import Agreement
 from universality.progress import progress
 from universality.randomness import generator
 from universality.saes.weights import read_weights
-from universality.stats import document_weights
+from universality.stats import kept_documents
 from universality.unembedding import read_unembedding, written_rows
 
 
@@ -204,8 +204,8 @@ def _options(key: str, documents: np.ndarray, settings: Agreement) -> dict[str, 
     n_documents = len(np.unique(documents))
     return {
         "offsets": shift_offsets(documents, settings.n_null, generator(settings.seed, "null", key)),
-        "weights": document_weights(
-            n_documents, settings.n_bootstrap, generator(settings.seed, "bootstrap", key)
+        "kept": kept_documents(
+            n_documents, settings.n_groups, generator(settings.seed, "groups", key)
         ),
         "n_shuffles": settings.n_shuffles,
         "n_sampled": settings.n_null_features,

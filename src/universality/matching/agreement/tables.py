@@ -1,6 +1,6 @@
 """The tables of agreement beyond activation correlation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +9,16 @@ import pandas as pd
 from universality.matching.agreement.agreement import LayerAgreement
 from universality.matching.agreement.weights import rank_correlation
 from universality.matching.tables import POOLED, each_and_all
-from universality.nulls import permutation_p
+from universality.nulls import null_range
 from universality.saes.intervals import median, share
-from universality.stats import percentile_interval
+from universality.stats import jackknife_interval
 
 
 def agreement_table(layers: Sequence[LayerAgreement], threshold: float) -> pd.DataFrame:
     """Return one row per pair of layers, and one for all pooled (`POOLED`).
 
-    Each number comes with `_low`, `_high`, its `_null` and `_p`:
+    Each number comes with `_low` and `_high`, and with mean and range of its null (`_null`,
+    `_null_low`, `_null_high`):
 
     - `median_logit_r`, `median_attribution_r` of the best partners by activation, and
       `median_best_attribution_r` of those by attribution;
@@ -29,10 +30,10 @@ def agreement_table(layers: Sequence[LayerAgreement], threshold: float) -> pd.Da
     - `high_negative_logit`, `high_negative_attribution`: of the `n_high` features whose activation
       r is at least `threshold`, the share with a negative correlation of the others; NaN if none.
 
-    Intervals are over documents with partners held fixed where attributions are correlated, and
-    over features for logit weights and for `partner_differs`. Nulls shuffle partners (logit
-    weights) or shift the positions of B (attributions). p is for more than the null, of shares
-    (`partner_differs`, `high_negative_*`) for less.
+    Intervals are over documents with partners held fixed where attributions are correlated
+    (jackknife over groups of documents), and over features for logit weights and for
+    `partner_differs`. Nulls shuffle partners (logit weights) or shift the positions of B
+    (attributions).
     """
     rows = []
     for group, pooled in each_and_all(layers):
@@ -50,7 +51,7 @@ def _summary(group: Sequence[LayerAgreement], threshold: float) -> dict[str, Any
 
     r, logit_r, attribution_r = (pool(f"{name}r") for name in ("", "logit_", "attribution_"))
     logit_null, shifted = pool("logit_r_null"), pool("attribution_r_null")
-    r_bootstrap, resampled = pool("r_bootstrap"), pool("attribution_r_bootstrap")
+    r_left_out, left_out = pool("r_left_out"), pool("attribution_r_left_out")
     sampled = np.concatenate([one.r[one.sampled] for one in group])
     row: dict[str, Any] = {
         "n_features": len(r), "n_high": int((r >= threshold).sum()), "threshold": threshold,
@@ -58,47 +59,46 @@ def _summary(group: Sequence[LayerAgreement], threshold: float) -> dict[str, Any
     }  # fmt: skip
     row |= _tested(median("median_logit_r", logit_r), np.median(logit_null, axis=1))
     name = "median_attribution_r"
-    row |= _tested(_resampled(name, attribution_r, resampled, np.median), np.median(shifted, 1))
-    values = _resampled("median_best_attribution_r", pool("best_r"), pool("best_r_bootstrap"))
+    row |= _tested(_median(name, attribution_r, left_out), np.median(shifted, 1))
+    values = _median("median_best_attribution_r", pool("best_r"), pool("best_r_left_out"))
     row |= _tested(values, np.median(pool("best_r_null"), axis=1))
     row |= _tested(rank_correlation("rank_r_logit", r, logit_r), ranked(r, logit_null))
-    values = _between("rank_r_attribution", r, attribution_r, ranked(r_bootstrap, resampled))
+    values = _between("rank_r_attribution", r, attribution_r, ranked(r_left_out, left_out))
     row |= _tested(values, ranked(sampled, shifted))
-    values = _between("rank_logit_attribution", logit_r, attribution_r, ranked(logit_r, resampled))
+    values = _between("rank_logit_attribution", logit_r, attribution_r, ranked(logit_r, left_out))
     row |= _tested(values, ranked(attribution_r, logit_null))
     differs = share("partner_differs", pool("differs"))
-    row |= _tested(differs, pool("differs_null").mean(1), less=True)
+    row |= _tested(differs, pool("differs_null").mean(1))
     row |= share("partner_differs_between_halves", pool("differs_between_halves"))
     halves = pool("attribution_differs_between_halves")
     row |= share("attribution_partner_differs_between_halves", halves)
     high, high_sampled = r >= threshold, sampled >= threshold
     negative = _negative_share("high_negative_logit", logit_r[high], None)
-    row |= _tested(negative, _negative(logit_null[:, high]), less=True)
+    row |= _tested(negative, _negative(logit_null[:, high]))
     name = "high_negative_attribution"
-    negative = _negative_share(name, attribution_r[high], resampled[:, high])
-    row |= _tested(negative, _negative(shifted[:, high_sampled]), less=True)
+    negative = _negative_share(name, attribution_r[high], left_out[:, high])
+    row |= _tested(negative, _negative(shifted[:, high_sampled]))
     return row
 
 
-def _tested(values: dict[str, float], null: np.ndarray, less: bool = False) -> dict[str, float]:
-    """Add the null's mean and p to a number (the first of `values`) and its interval."""
-    name, value = next(iter(values.items()))
-    if not np.isfinite(value) or not np.isfinite(null).all():
-        return values | {f"{name}_null": np.nan, f"{name}_p": np.nan}
-    p = permutation_p(-value, -null) if less else permutation_p(value, null)
-    return values | {f"{name}_null": float(null.mean()), f"{name}_p": p}
+def _tested(values: dict[str, float], null: np.ndarray) -> dict[str, float]:
+    """Add mean and range of the null to a number (the first of `values`) and its interval."""
+    return values | null_range(next(iter(values)), null)
 
 
-def _resampled(
-    name: str, values: np.ndarray, bootstrap: np.ndarray, statistic: Callable = np.median
+def _median(name: str, values: np.ndarray, left_out: np.ndarray) -> dict[str, float]:
+    return _with_interval(name, float(np.median(values)), np.median(left_out, axis=1))
+
+
+def _between(name: str, x: np.ndarray, y: np.ndarray, left_out: np.ndarray) -> dict[str, float]:
+    return _with_interval(name, float(ranked(x, y[None])[0]), left_out)
+
+
+def _with_interval(
+    name: str, value: float, left_out: np.ndarray, least: float = -1.0
 ) -> dict[str, float]:
-    low, high = percentile_interval(statistic(bootstrap, axis=1))
-    return {name: float(statistic(values)), f"{name}_low": low, f"{name}_high": high}
-
-
-def _between(name: str, x: np.ndarray, y: np.ndarray, bootstrap: np.ndarray) -> dict[str, float]:
-    low, high = percentile_interval(bootstrap)
-    return {name: float(ranked(x, y[None])[0]), f"{name}_low": low, f"{name}_high": high}
+    low, high = jackknife_interval(value, left_out, (least, 1.0))
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _negative(values: np.ndarray) -> np.ndarray:
@@ -106,16 +106,13 @@ def _negative(values: np.ndarray) -> np.ndarray:
     return (values < 0).mean(1) if values.shape[1] else np.full(len(values), np.nan)
 
 
-def _negative_share(
-    name: str, values: np.ndarray, bootstrap: np.ndarray | None
-) -> dict[str, float]:
-    """Return the share of negative `values` with its interval; over features if no `bootstrap`."""
+def _negative_share(name: str, values: np.ndarray, left_out: np.ndarray | None) -> dict[str, float]:
+    """Return the share of negative `values` with its interval; over features if no `left_out`."""
     if not len(values):
         return dict.fromkeys([name, f"{name}_low", f"{name}_high"], np.nan)
-    if bootstrap is None:
+    if left_out is None:
         return share(name, values < 0)
-    low, high = percentile_interval(_negative(bootstrap))
-    return {name: float((values < 0).mean()), f"{name}_low": low, f"{name}_high": high}
+    return _with_interval(name, float((values < 0).mean()), _negative(left_out), least=0.0)
 
 
 def ranked(x: np.ndarray, y: np.ndarray) -> np.ndarray:

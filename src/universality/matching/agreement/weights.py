@@ -20,10 +20,11 @@ import scipy.stats
 from universality.matching.pairings import Pairing, Partners, assignment, mutual, nearest, swapped
 from universality.matching.tables import POOLED, each_and_all
 from universality.matching.tables import median as median_of
-from universality.nulls import permutation_p
+from universality.nulls import null_range, or_zero
 from universality.saes.intervals import median, share
 from universality.saes.study.neurons import unit
 
+_mean_of = or_zero(np.mean)
 Scores = dict[str, np.ndarray]
 """Cosine of every pair of features, `(d_a, d_b)`, by measure: decoder, encoder, mean of both."""
 
@@ -134,7 +135,8 @@ def weight_table(matches: Sequence[WeightMatch], threshold: float) -> pd.DataFra
 
     `share_above` is the share of A's features (b_to_a: of B's) that have a partner with a cosine
     above `threshold`, with Wilson's 95% interval over features: of which features were drawn, not
-    of the SAEs' seeds.
+    of the SAEs' seeds. `mean_cosine`, with the normal interval over features, is for
+    `hungarian_decoder` and the decoder the PW-MCC of Song et al. 2025 (arXiv 2505.20254).
     """
     rows = []
     for group, pooled in each_and_all(matches):
@@ -154,10 +156,11 @@ def weight_table(matches: Sequence[WeightMatch], threshold: float) -> pd.DataFra
                         "layer": layer, "pairing": pairing, "measure": measure, "n": n,
                         "n_pairs": len(values), "threshold": threshold, "n_null": len(null),
                         **share("share_above", above),
-                        "share_above_null": float(nulls.mean()),
-                        "share_above_p": permutation_p(float(above.mean()), nulls),
+                        **null_range("share_above", nulls),
                         "median_cosine": float(median_of(values)),
                         "median_cosine_null": float(np.mean([median_of(x) for x in null])),
+                        **_mean("mean_cosine", values),
+                        **null_range("mean_cosine", np.array([_mean_of(x) for x in null])),
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
@@ -178,22 +181,26 @@ def activation_table(matches: Sequence[WeightMatch]) -> pd.DataFrame:
         draws = range(len(group[0].null))
         row: dict[str, Any] = {"layer": layer, "n_features": len(r), "n_null": len(draws)}
         row |= share("nearest_agrees", agrees)
-        row |= _null(row, "nearest_agrees", np.hstack([one.agrees_null for one in group]).mean(1))
+        row |= null_range("nearest_agrees", np.hstack([one.agrees_null for one in group]).mean(1))
         for measure in ("decoder", "encoder"):
             name = f"median_{measure}_cosine"
             own = np.concatenate([one.partner[measure] for one in group])
             null = [np.hstack([one.partner_null[draw][measure] for one in group]) for draw in draws]
             row |= median(name, own)
-            row |= _null(row, name, np.median(null, axis=1))
+            row |= null_range(name, np.median(null, axis=1))
             row |= rank_correlation(f"rank_r_{measure}", r, own)
             ranked = [rank_correlation("null", r, values)["null"] for values in null]
-            row |= _null(row, f"rank_r_{measure}", np.array(ranked))
+            row |= null_range(f"rank_r_{measure}", np.array(ranked))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _null(row: dict[str, Any], name: str, null: np.ndarray) -> dict[str, float]:
-    return {f"{name}_null": float(null.mean()), f"{name}_p": permutation_p(row[name], null)}
+def _mean(name: str, values: np.ndarray) -> dict[str, float]:
+    if not len(values):
+        return {name: 0.0, f"{name}_low": -1.0, f"{name}_high": 1.0}
+    mean, half = float(values.mean()), float(1.96 * values.std() / np.sqrt(len(values)))
+    low, high = max(-1.0, mean - half), min(1.0, mean + half)
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
 def rank_correlation(name: str, x: np.ndarray, y: np.ndarray) -> dict[str, float]:

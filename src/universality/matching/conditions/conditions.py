@@ -8,7 +8,7 @@ in SAEs with many dead or rare features, so that a high share may be one of few 
 is the share of all features too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from universality.matching.study import LayerMatch
-from universality.matching.tables import best_layers, statistics
+from universality.matching.tables import RANGES, best_layers, statistics
 from universality.nulls import judged
 from universality.saes.intervals import mean_over_seeds
 
 MEASURES = ("median_r", "share_above", "share_of_all")
+_RANGES = {name: RANGES.get(name, (0.0, 1.0)) for name in MEASURES}
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class BestR:
     """Correlation with the best partner, `(n_a,)`."""
     null_r: np.ndarray
     """The same under each shift of B's positions, partner searched anew, `(n_null, n_a)`."""
-    bootstrap_r: np.ndarray
-    """r over resampled documents, partner held fixed, `(n_bootstrap, n_a)`; may have no rows."""
+    left_out_r: np.ndarray
+    """r without one group of documents each, partners held fixed, `(groups, n_a)`, or no rows."""
     n_searched: int
     """Features of B that took part."""
 
@@ -40,7 +41,7 @@ class BestR:
 def best_r(match: LayerMatch) -> BestR:
     """Return what is looked at here of `match`."""
     return BestR(
-        match.alive_r, match.alive_null_r, match.bootstrap_r, int(np.count_nonzero(match.alive_b))
+        match.alive_r, match.alive_null_r, match.left_out_r, int(np.count_nonzero(match.alive_b))
     )
 
 
@@ -58,8 +59,8 @@ def summary(found: BestR, threshold: float, d_a: int) -> dict[str, float]:
     """Return median r and share of r at or above `threshold`, each with its null.
 
     `share_of_all` is of all `d_a` features of A, where those that are not alive count as not shared
-    (as in Lan et al. 2024), `share_above` of the alive ones. `_null` is the mean over shifts, `_p`
-    the p-value of their null; `_low` and `_high` are 95% over documents, if they were resampled.
+    (as in Lan et al. 2024), `share_above` of the alive ones. What stands beside each is that of
+    `nulls.judged`.
     """
     of_alive = statistics(threshold)
     share = of_alive["share_above"]
@@ -71,48 +72,38 @@ def summary(found: BestR, threshold: float, d_a: int) -> dict[str, float]:
     row: dict[str, float] = {"n_features": len(found.r), "n_searched": found.n_searched}
     row["n_shared"] = int(np.count_nonzero(found.r >= threshold))
     for name, statistic in measures.items():
-        row |= judged(name, statistic, found.r, found.bootstrap_r, found.null_r)
+        row |= judged(name, statistic, found.r, found.left_out_r, found.null_r, _RANGES[name])
     return row
-
-
-def curve(found: BestR, thresholds: np.ndarray) -> pd.DataFrame:
-    """Return threshold, share (with interval over documents, if resampled) and share_null."""
-    table = pd.DataFrame(
-        {
-            "threshold": thresholds,
-            "share": shares_above(found.r, thresholds),
-            "share_null": shares_above(found.null_r, thresholds).mean(0),
-        }
-    )
-    if len(found.bootstrap_r):
-        shares = shares_above(found.bootstrap_r, thresholds)
-        table["share_low"], table["share_high"] = np.quantile(shares, [0.025, 0.975], axis=0)
-    return table
 
 
 def over_seeds(table: pd.DataFrame, keys: list[str], averaged: Sequence[str]) -> pd.DataFrame:
     """Return the means over SAE seeds of one row per seed, grouped by `keys`, in their order.
 
-    Of `averaged` also Student's 95% interval, `_low` and `_high` (NaN for a single seed); of all
-    other columns of numbers the mean alone, and p-values, whose mean says nothing, are left out.
-    The seeds of `sae_seed` comparisons are not quite independent: each SAE is A once and B once.
+    Of `averaged`, which are among `MEASURES`, also Student's 95% interval, `_low` and `_high` (NaN
+    for a single seed), cut at the range of the measure; of all other columns of numbers the mean
+    alone, but of the ends of a null's range the outermost. The seeds of `sae_seed` comparisons are
+    not quite independent: each SAE is A once and B once.
     """
     rows: list[dict[str, Any]] = []
-    numbers = [
-        name
-        for name in table.select_dtypes("number")
-        if name not in (*keys, "seed") and not name.endswith("_p")
-    ]
+    numbers = [name for name in table.select_dtypes("number") if name not in (*keys, "seed")]
     for key, group in table.groupby(keys, sort=False):
         names = key if isinstance(key, tuple) else (key,)
         row: dict[str, Any] = {**dict(zip(keys, names, strict=True)), "n_seeds": len(group)}
-        row |= {name: float(np.mean(group[name].to_numpy())) for name in numbers}
+        row |= {name: float(_outermost(name)(group[name].to_numpy())) for name in numbers}
         for name in averaged:
             values = group[name].to_numpy(dtype=float)
-            ends = {f"{name}_low": np.nan, f"{name}_high": np.nan}
-            row |= mean_over_seeds(name, values) if len(values) > 1 else ends
+            ends = (f"{name}_low", f"{name}_high")
+            row |= mean_over_seeds(name, values) if len(values) > 1 else dict.fromkeys(ends, np.nan)
+            row |= {end: float(np.clip(row[end], *_RANGES[name])) for end in ends}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _outermost(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what is made of a column's values: of the ends of a null's range the outermost."""
+    if name.endswith("_null_low"):
+        return np.min
+    return np.max if name.endswith("_null_high") else np.mean
 
 
 def pair_curve(
@@ -125,6 +116,11 @@ def pair_curve(
     """
     layers = best_layers(headline)[["layer_a", "layer_b"]]
     found = features.merge(layers, on=["layer_a", "layer_b"]).query("alive")
-    r, null_r = found["r"].to_numpy(), found["null_r"].to_numpy()
-    table = curve(BestR(r, null_r[None], np.zeros((0, len(r))), 0), thresholds)
-    return table.assign(n_features=len(found))
+    return pd.DataFrame(
+        {
+            "threshold": thresholds,
+            "share": shares_above(found["r"].to_numpy(), thresholds),
+            "share_null": shares_above(found["null_r"].to_numpy(), thresholds),
+            "n_features": len(found),
+        }
+    )

@@ -12,7 +12,7 @@ from universality.alignment import align
 from universality.errors import InputError
 from universality.features import encode
 from universality.io import read_sparse, read_table
-from universality.matching.conditions.conditions import BestR, best_r, curve, summary
+from universality.matching.conditions.conditions import BestR, best_r, summary
 from universality.matching.engine.moments import Sparse
 from universality.matching.study import Sample, alive_columns, match_layers
 from universality.nulls import shift_offsets
@@ -80,7 +80,7 @@ def match_recipe(
         for seed, features in by_seed.items()
     }
     seeds = list(kept)
-    unsampled = np.zeros((0, len(np.unique(documents))))
+    no_groups = np.zeros((0, len(np.unique(documents))))
     for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
         sides = dict(elsewhere)
         if following != seed:
@@ -90,7 +90,7 @@ def match_recipe(
         for partner, b in sides.items():
             rng = generator(matching.seed, "null", name, seed, partner)
             offsets = shift_offsets(documents, section.n_null, rng)
-            sample = Sample(documents, offsets, unsampled, matching.min_count, matching.memory_mb)
+            sample = Sample(documents, offsets, no_groups, matching.min_count, matching.memory_mb)
             yield seed, partner, best_r(match_layers(kept[seed], b, sample))
 
 
@@ -102,14 +102,13 @@ def match_grid(
     documents: np.ndarray,
     section: MatchGrids,
     matching: Matching,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Match all SAEs of `grid`, which `load` opens by id; return their numbers and curves.
+) -> pd.DataFrame:
+    """Match all SAEs of `grid`, which `load` opens by id; return a row per SAE and partner.
 
     `activations` `(n, d_in)` and `elsewhere` (see `match_recipe`) are given by hook, all over the
-    same positions. Both tables have a row, or a curve, for every SAE and partner.
+    same positions.
     """
-    thresholds = np.linspace(0, 1, section.n_thresholds)
-    numbers, curves = [], []
+    numbers = []
     for what, _ in progress(list(member_table(grid).groupby(RECIPE, sort=False)), desc="recipes"):
         where: dict[str, Any] = dict(zip(RECIPE, what, strict=True))  # pyright: ignore
         hook = where["hook"]
@@ -124,6 +123,4 @@ def match_grid(
             d_sae = one.features.shape[1]
             quality |= {"d_sae": d_sae, "n_positions": len(documents)}
             numbers.append(this | quality | summary(best, matching.threshold, d_sae))
-            curves.append(curve(best, thresholds).assign(**this))
-    seeds = pd.DataFrame(numbers).assign(threshold=matching.threshold)
-    return seeds, pd.concat(curves, ignore_index=True)
+    return pd.DataFrame(numbers).assign(threshold=matching.threshold)

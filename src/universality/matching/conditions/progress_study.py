@@ -20,7 +20,7 @@ from universality.params.matching import Matching
 from universality.params.saes import SaeTraining
 from universality.randomness import generator
 from universality.saes.training.loop import Job, train_sae
-from universality.stats import document_weights, ratio_interval
+from universality.stats import jackknife_interval, kept_documents
 
 COMPARISONS = {
     "other_lm": ("a", None, "b"),
@@ -101,8 +101,9 @@ def loss_row(
     """Return the LM's cross-entropy in nats per token, with its interval over documents."""
     sums, counts = document_losses(bridge, tokens, batch_tokens)
     rng = generator(matching.seed, "loss", step.lm, f"{step.share:g}")
-    low, high = ratio_interval(sums, counts, matching.n_bootstrap, rng)
+    kept = kept_documents(len(sums), matching.n_groups, rng)
     mean = float(sums.sum() / counts.sum())
+    low, high = jackknife_interval(mean, (kept @ sums) / (kept @ counts), (0, np.inf))
     where: dict[str, float | str] = {"lm": step.lm, "model": step.model, "share": step.share}
     return where | {"loss": mean, "loss_low": low, "loss_high": high, "n_tokens": int(counts.sum())}
 
@@ -128,9 +129,8 @@ def match_stages(
     `features` are alive, all over the positions whose documents are `documents` `(n,)`.
     """
     n_documents = len(np.unique(documents))
-    weights = document_weights(
-        n_documents, matching.n_bootstrap, generator(matching.seed, "bootstrap", "progress")
-    )
+    random = generator(matching.seed, "groups", "progress")
+    kept = kept_documents(n_documents, matching.n_groups, random)
     one, two = section.sae_seeds
     for hook in section.hooks:
         for comparison, (lm_a, stage, lm_b) in COMPARISONS.items():
@@ -139,6 +139,6 @@ def match_stages(
                 offsets = shift_offsets(documents, section.n_null, rng)
                 a = features[lm_a, share if stage is None else stage, hook, one]
                 b = features[lm_b, share, hook, two]
-                sample = Sample(documents, offsets, weights, matching.min_count, matching.memory_mb)
+                sample = Sample(documents, offsets, kept, matching.min_count, matching.memory_mb)
                 found = best_r(match_layers(a, b, sample))
                 yield {"comparison": comparison, "hook": hook, "share": share}, found

@@ -2,26 +2,19 @@
 
 from universality.paper.numbers import AllMetrics, Number, null_of
 from universality.paper.table import Cell, Table
+from universality.plots import names
 
 PAIRS = {
-    "seed_a_vs_sae_seed_best_of_4_layers": "seed_a, another SAE seed of it",
-    "seed_a_vs_seed_b_best_of_4_layers": "seed_a, seed_b (two LM seeds)",
-    "seed_a_vs_stories15m_best_of_6_layers": "seed_a, stories15m",
-    "stories15m_vs_smollm2_best_of_3_layers": "stories15m, smollm2",
-    "seed_a_vs_random_a_best_of_4_layers": "seed_a, random_a (untrained)",
-    "random_a_vs_random_b_best_of_4_layers": "random_a, random_b (both untrained)",
-    "neurons_seed_a_vs_seed_b": "neurons of seed_a, of seed_b",
-    "neurons_seed_a_vs_random_a": "neurons of seed_a, of random_a",
+    "seed_a_vs_sae_seed_best_of_4_layers": names.pair("seed_a_vs_sae_seed"),
+    "seed_a_vs_seed_b_best_of_4_layers": names.pair("seed_a_vs_seed_b"),
+    "seed_a_vs_stories15m_best_of_6_layers": names.pair("seed_a_vs_stories15m"),
+    "stories15m_vs_smollm2_best_of_3_layers": names.pair("stories15m_vs_smollm2"),
+    "seed_a_vs_random_a_best_of_4_layers": names.pair("seed_a_vs_random_a"),
+    "random_a_vs_random_b_best_of_4_layers": names.pair("random_a_vs_random_b"),
+    "neurons_seed_a_vs_seed_b": "neurons of two LM seeds",
+    "neurons_seed_a_vs_random_a": "neurons of LM seed A and an untrained LM",
 }
 """Entry of the metrics -> what it compares."""
-PAIRINGS = {
-    "a_to_b": "nearest in B (many to one)",
-    "b_to_a": "nearest in A (one to many)",
-    "one_per_b": "nearest in B, one for each feature of B",
-    "mutual": "mutual nearest",
-    "hungarian": "Hungarian",
-    "transport": "optimal transport",
-}
 WEIGHTS = {
     "a_to_b": "nearest by decoder, A to B",
     "b_to_a": "nearest by decoder, B to A",
@@ -31,14 +24,6 @@ WEIGHTS = {
     "hungarian_mean": "Hungarian on the mean of both",
     "hungarian_both": "same partner on decoders and encoders",
 }
-FILTERS = {
-    "all": "none",
-    "concept_tokens": "no punctuation among top tokens",
-    "shared_token": "and a shared top token",
-    "one_per_b": "and one for each feature of B",
-    "min_r": "and r above the least",
-}
-"""Each with those before it."""
 CONDITIONS = {
     "widths_topk_16_x2_l0_mlp_out": "TopK",
     "widths_topk_16_x4_l0_mlp_out": "TopK",
@@ -48,15 +33,14 @@ CONDITIONS = {
     "architectures_matryoshka_16_x8_l0_mlp_out": "Matryoshka",
     "architectures_jumprelu_0.5_x8_l0_mlp_out": "JumpReLU",
     "architectures_gated_3_x8_l0_mlp_out": "gated",
-    "architectures_standard_2_x8_l0_mlp_out": "standard",
+    "architectures_standard_2_x8_l0_mlp_out": "ReLU, L1",
 }
 """SAEs of about the same L0 in the grids of the study of SAEs."""
 
 
 def tables(metrics: AllMetrics) -> list[Table]:
     """Return the tables of this study; `metrics` says which entries there are."""
-    pair = "seed_a_vs_seed_b"
-    return [_pairs(), _pairings(pair), _filters(pair), _weights(), _conditions()]
+    return [_pairs(), _weights(), _conditions()]
 
 
 def _pairs() -> Table:
@@ -76,54 +60,9 @@ def _pairs() -> Table:
     return Table(
         "matching_pairs",
         "Best-match Pearson correlation of each feature of A with any feature of B: median, and "
-        "share above the threshold. Intervals over documents; the null shifts the positions "
-        "of B.",
+        "share above the threshold. Intervals over documents, partners held fixed; null: the mean "
+        "of draws that shift the positions of B.",
         ["A, B", "features", "median r", "null", "share above", "null"],
-        rows,
-    )
-
-
-def _pairings(pair: str) -> Table:
-    rows: list[list[Cell]] = []
-    for entry, label in PAIRINGS.items():
-        at = f"matching:{pair}_pairing_{entry}"
-        rows.append(
-            [
-                label,
-                Number(f"{at}.n_pairs", 0),
-                null_of(f"{at}.n_pairs", 0),
-                Number(f"{at}.median_r", 3),
-                null_of(f"{at}.median_r", 3),
-            ]
-        )
-    return Table(
-        "matching_pairings",
-        "The same correlations under different pairings, between two LM seeds.",
-        ["pairing", "pairs", "null", "median r", "null"],
-        rows,
-    )
-
-
-def _filters(pair: str) -> Table:
-    rows: list[list[Cell]] = []
-    for entry, label in FILTERS.items():
-        at = f"matching:{pair}_filter_{entry}"
-        rows.append(
-            [
-                label,
-                Number(f"{at}.n_pairs", 0),
-                null_of(f"{at}.n_pairs", 0),
-                Number(f"{at}.n_removed_alone", 0),
-                Number(f"{at}.median_r", 3),
-                Number(f"{at}.mean_r", 3),
-                null_of(f"{at}.mean_r", 3),
-            ]
-        )
-    return Table(
-        "matching_filters",
-        "Filters one after the other, between two LM seeds: pairs left, what each would remove "
-        "alone, and correlations of those left. The null under a filter is 0 where no pair passes.",
-        ["filter", "pairs", "null", "alone", "median r", "mean r", "null"],
         rows,
     )
 

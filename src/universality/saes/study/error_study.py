@@ -1,4 +1,4 @@
-"""The study of where an SAE's error is, hook by hook: tables from a model, a text and an SAE."""
+"""The study of where an SAE's error is, hook by hook: tables from a model, text and an SAE."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +8,10 @@ import pandas as pd
 
 from universality.corpora import Tokens
 from universality.geometry.maps import umap_map
-from universality.params.token_error import SaeErrors
+from universality.params.token_error import ErrorNeighbours, SaeErrors
 from universality.progress import progress
 from universality.randomness import derive_seed, generator
-from universality.saes.study import neighbourhoods, remedies, removal, scales, token_error
+from universality.saes.study import neighbourhoods, removal, scales, token_error
 from universality.saes.study.splicing import (
     Intervals,
     LinearDecoder,
@@ -23,37 +23,47 @@ from universality.saes.study.splicing import (
 
 Tables = dict[str, pd.DataFrame]
 
-_COSINE_DRAWS = 19
-"""Random decoders; each costs d_sae^2 d, and they differ from each other by next to nothing."""
-
 
 @dataclass(frozen=True)
 class Texts:
-    """The three texts of the study, run once through the model."""
+    """The texts of the study, run once through the model."""
 
     judged: SplicedModel
     """Validation documents on which the error is described and scales are judged."""
     removal: SplicedModel
     """Fewer of them, for the many passes with features removed."""
-    fit: dict[str, np.ndarray]
-    """Hook -> activations `(n, d)` of training documents: densities and scales are of these."""
-    fit_documents: np.ndarray
-    """Document of each, from 0, `(n,)`."""
+    fit: "FitText | None" = None
+    """Where something is fitted, what it is fitted on."""
+
+
+@dataclass(frozen=True)
+class FitText:
+    """Training documents, from which scales and densities of features are taken."""
+
+    activations: dict[str, np.ndarray]
+    """Hook -> `(n, d)`."""
+    documents: np.ndarray
+    """Document of each row, from 0, `(n,)`."""
 
 
 def read_texts(
-    bridge: Any, validation: Tokens, train: Tokens, hooks: list[str], params: SaeErrors
+    bridge: Any, validation: Tokens, train: Tokens | None, hooks: list[str], params: SaeErrors
 ) -> Texts:
-    """Run the model as it is over all that the study reads."""
+    """Run the model as it is over all that the study reads; `train` where something is fitted."""
     n = min(params.n_removal_documents, validation.n_documents)
     few = validation.first(int(validation.bounds[n]))
-    place = np.flatnonzero(~train.special)
-    fit = hook_activations(bridge, train, hooks, params.batch_tokens)
+    fit = None
+    if train is not None:
+        place = np.flatnonzero(~train.special)
+        whole = hook_activations(bridge, train, hooks, params.batch_tokens)
+        fit = FitText(
+            activations={hook: values[place] for hook, values in whole.items()},
+            documents=np.searchsorted(train.bounds, place, side="right") - 1,
+        )
     return Texts(
         judged=SplicedModel(bridge, validation, hooks, params.batch_tokens),
         removal=SplicedModel(bridge, few, hooks, params.batch_tokens),
-        fit={hook: values[place] for hook, values in fit.items()},
-        fit_documents=np.searchsorted(train.bounds, place, side="right") - 1,
+        fit=fit,
     )
 
 
@@ -63,19 +73,20 @@ def study(
     """Study every SAE, hook -> (id, SAE): table name -> table with a column `sae`.
 
     `pieces` says which token each row of `texts.judged` is. Also `correlations`, of the CE
-    differences of every two SAEs, and `map`, the UMAP of one hook's activations.
+    differences of every two SAEs, and, where neighbours are asked for, `map`, the UMAP of one
+    hook's activations.
     """
-    mapped = list(saes)[params.umap_hook]
+    near = params.neighbours
+    mapped = None if near is None else list(saes)[near.umap_hook]
     parts: dict[str, list[pd.DataFrame]] = {}
-    differences, nulls = {}, {}
+    differences = {}
     for hook, (name, sae) in progress(saes.items(), desc="SAEs"):
         decoder = LinearDecoder(sae)
         tables = study_hook(texts, hook, sae, decoder, params)
-        orthogonality = _orthogonality(decoder.rows, nulls, hook, params)
-        tables["layers"] = tables["layers"].assign(**orthogonality)
         tables["tokens"] = pieces.join(tables["tokens"])
-        if hook == mapped:
-            tables["map"] = activation_map(texts.judged, hook, tables["tokens"], params)
+        if near is not None and hook == mapped:
+            rows = tables["tokens"]
+            tables["map"] = activation_map(texts.judged, hook, rows, near, params.seed)
         differences[name] = tables["tokens"]["ce_difference"].to_numpy()
         for table, rows in tables.items():
             parts.setdefault(table, []).append(rows.assign(sae=name))
@@ -88,21 +99,14 @@ def study(
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
 
-def _orthogonality(
-    rows: np.ndarray, nulls: dict[Any, np.ndarray], hook: str, params: SaeErrors
-) -> dict[str, float]:
-    """Measure a decoder; SAEs of one shape share their null, kept in `nulls`."""
-    if rows.shape not in nulls:
-        draw = generator(params.seed, "random decoders", *rows.shape)
-        nulls[rows.shape] = remedies.random_cosines(rows.shape, _COSINE_DRAWS, draw)
-    draw = generator(params.seed, hook, "cosines")
-    return remedies.decoder_orthogonality(rows, nulls[rows.shape], params.n_bootstrap, draw)
-
-
 def study_hook(
     texts: Texts, hook: str, sae: Any, decoder: LinearDecoder, params: SaeErrors
 ) -> Tables:
-    """Return the tables of one SAE: `layers` (one row), tokens, quantiles, tails, and more."""
+    """Return the tables of one SAE: `layers` (one row), tokens, quantiles, tails, removal.
+
+    With `params.neighbours` also neighbours; with `params.fits` also norm_quantiles, scales,
+    feature_scales and frequency.
+    """
     model = texts.judged
     intervals = _intervals(model.documents, params, hook, "judged")
     outcomes = Outcomes(model, hook, intervals)
@@ -110,37 +114,36 @@ def study_hook(
     new = decoder.decode(features)
     losses = outcomes.losses(new)
     row, tokens = _errors(outcomes, new, losses, params)
-    ratio, norms = scales.norm_ratios(outcomes.x, new, intervals)
     difference = losses - model.clean
-    values = {"ce_difference": difference, "error": tokens["error"]}
-    values["relative_error"] = tokens["error"] / tokens["norm"]
-    near = _neighbours(outcomes, values, params)
-    fit_features = encode(sae, texts.fit[hook])
-    rescaled, fitted, per_feature = _scales(
-        texts, outcomes, (new, losses), (features, fit_features), decoder, params
-    )
-    density = np.bincount(fit_features.indices, minlength=sae.cfg.d_sae) / len(texts.fit[hook])
-    per_token, dense = _removals(texts.removal, hook, sae, density, decoder, params)
-    agreement = {f"neighbours_{k}": v for k, v in near[0].items() if k != "value"}
-    return {
-        "layers": pd.DataFrame([row | norms | agreement | fitted]),
-        "tokens": tokens.assign(norm_ratio=ratio.astype(np.float32)),
+    found: Tables = {}
+    if params.neighbours is not None:
+        near = _neighbours(outcomes, tokens, params.neighbours, params)
+        row |= {f"neighbours_{name}": value for name, value in near[0].items() if name != "value"}
+        found["neighbours"] = pd.DataFrame(near)
+    if params.fits is not None and texts.fit is not None:
+        ratio, norms = scales.norm_ratios(outcomes.x, new, intervals)
+        quantiles = np.quantile(ratio, scales.NORM_QUANTILES)
+        found["norm_quantiles"] = pd.DataFrame(
+            {"quantile": scales.NORM_QUANTILES, "norm_ratio": quantiles}
+        )
+        x = texts.fit.activations[hook]
+        fit_features = encode(sae, x)
+        found["scales"], fitted, found["feature_scales"] = _scales(
+            texts.fit, outcomes, (new, losses), (features, fit_features), decoder, params
+        )
+        row |= norms | fitted
+        density = np.bincount(fit_features.indices, minlength=sae.cfg.d_sae) / len(x)
+    else:
+        density = None
+    found |= _removals(texts.removal, hook, sae, density, decoder, params)
+    return found | {
+        "layers": pd.DataFrame([row]),
+        "tokens": tokens,
         "quantiles": token_error.quantile_table(difference),
-        "norm_quantiles": pd.DataFrame(
-            {
-                "quantile": scales.NORM_QUANTILES,
-                "norm_ratio": np.quantile(ratio, scales.NORM_QUANTILES),
-            }
-        ),
         "tails": token_error.tails(
             difference, model.documents, params.tail_shares, params.n_bootstrap,
             generator(params.seed, hook, "tails"),
         ),
-        "neighbours": pd.DataFrame(near),
-        "scales": rescaled,
-        "feature_scales": per_feature,
-        "removal": per_token,
-        "frequency": dense,
     }  # fmt: skip
 
 
@@ -151,7 +154,7 @@ def _intervals(documents: np.ndarray, params: SaeErrors, hook: str, use: str) ->
 def _errors(
     outcomes: Outcomes, new: np.ndarray, losses: np.ndarray, params: SaeErrors
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Compare the SAE's error with random ones of its norm; return the headline and the tokens."""
+    """Compare the SAE's error with others of its norm; return its row and a table of tokens."""
     model, hook, ratio = outcomes.model, outcomes.hook, outcomes.intervals.ratio
     error = new - outcomes.x
     draw = generator(params.seed, hook, "errors")
@@ -184,11 +187,16 @@ def _errors(
 
 
 def _neighbours(
-    outcomes: Outcomes, values: dict[str, Any], params: SaeErrors
+    outcomes: Outcomes, tokens: pd.DataFrame, wanted: ErrorNeighbours, params: SaeErrors
 ) -> list[dict[str, Any]]:
-    """Ask of each per-token value how far neighbours in activation space share it."""
+    """Say how far neighbours in activation space share the error, its cost and its size."""
+    values = {
+        "ce_difference": tokens["ce_difference"],
+        "error": tokens["error"],
+        "relative_error": tokens["error"] / tokens["norm"],
+    }
     found = neighbourhoods.nearest_neighbours(
-        outcomes.x, outcomes.model.documents, params.n_neighbours
+        outcomes.x, outcomes.model.documents, wanted.n_neighbours
     )
     draw = generator(params.seed, outcomes.hook, "neighbours")
     return [
@@ -201,7 +209,7 @@ def _neighbours(
 
 
 def _scales(
-    texts: Texts,
+    text: FitText,
     outcomes: Outcomes,
     plain: tuple[np.ndarray, np.ndarray],
     features: tuple[Any, Any],
@@ -210,12 +218,13 @@ def _scales(
 ) -> tuple[pd.DataFrame, dict[str, float], pd.DataFrame]:
     """Fit scales on training text, judge them on validation text.
 
-    Returns a row for no scale, one scale, and a scale per feature; the headline; the scales.
+    Returns a row for no scale, one scale, and a scale per feature; a summary; the scales.
     """
+    assert params.fits is not None
     hook, ratio = outcomes.hook, outcomes.intervals.ratio
     judged, fit = features
-    draw = _intervals(texts.fit_documents, params, hook, "scales")
-    best = scales.fit_scales(texts.fit[hook], fit, decoder, params.ridge, draw)
+    draw = _intervals(text.documents, params, hook, "scales")
+    best = scales.fit_scales(text.activations[hook], fit, decoder, params.fits.ridge, draw)
     summary = best.one | scales.mean_scale(best, params.n_bootstrap, draw.rng)
     candidates = {"none": 1.0, "one": best.one["global_scale"], "per_feature": best.per_feature}
     rows = []
@@ -247,29 +256,31 @@ def _removals(
     model: SplicedModel,
     hook: str,
     sae: Any,
-    density: np.ndarray,
+    density: np.ndarray | None,
     decoder: LinearDecoder,
     params: SaeErrors,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> Tables:
+    """Remove active features of each token and, if densities are known, the densest of all."""
     outcomes = Outcomes(model, hook, _intervals(model.documents, params, hook, "removal"))
     features = encode(sae, outcomes.x)
     draw = generator(params.seed, hook, "removed")
-    per_token = removal.remove_per_token(features, decoder, params.removed, outcomes, draw)
-    dense = removal.remove_dense(
-        features, density, decoder, params.density_thresholds, outcomes, draw
-    )
-    return per_token, dense
+    found = {"removal": removal.remove_per_token(features, decoder, params.removed, outcomes, draw)}
+    if density is not None and params.fits is not None:
+        found["frequency"] = removal.remove_dense(
+            features, density, decoder, params.fits.density_thresholds, outcomes, draw
+        )
+    return found
 
 
 def activation_map(
-    model: SplicedModel, hook: str, tokens: pd.DataFrame, params: SaeErrors
+    model: SplicedModel, hook: str, tokens: pd.DataFrame, wanted: ErrorNeighbours, seed: int
 ) -> pd.DataFrame:
     """Return the rows of `tokens` on the UMAP of a hook's activations, with columns x and y."""
     n = len(model.place)
-    chosen = generator(params.seed, hook, "map").choice(n, min(n, params.umap_tokens), False)
+    chosen = generator(seed, hook, "map").choice(n, min(n, wanted.umap_tokens), False)
     chosen = np.sort(chosen)
     x, y = umap_map(
-        model.activations[hook][chosen], params.umap_neighbours, params.umap_min_dist,
-        derive_seed(params.seed, hook, "umap") % 2**32,
+        model.activations[hook][chosen], wanted.umap_neighbours, wanted.umap_min_dist,
+        derive_seed(seed, hook, "umap") % 2**32,
     ).T  # fmt: skip
     return tokens.iloc[chosen].assign(x=x, y=y)

@@ -1,14 +1,8 @@
-"""How features and activations lie to the neurons: how many neurons a feature is, and kurtosis."""
-
-from collections.abc import Iterator
+"""How features lie to the neurons: of how many neurons each one is made."""
 
 import numpy as np
 
-from universality.nulls import permutation_p
-from universality.stats import jackknife_interval
-
 _ROUNDING = 1e-6
-_GROUPS = 50
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -78,60 +72,3 @@ def neuron_classes(needed: np.ndarray, few: int) -> dict[str, np.ndarray]:
         "few_neurons": (needed > 1) & (needed <= few),
         "dense": needed > few,
     }
-
-
-def rotation_kurtosis(
-    x: np.ndarray,
-    document: np.ndarray,
-    n_rotations: int,
-    n_axes: int,
-    rng: np.random.Generator,
-) -> dict[str, float]:
-    """Compare the kurtosis of activations `x` `(n, d)` along neurons and along random axes.
-
-    Returns the median excess kurtosis over neurons (0 for a Gaussian) with its 95% interval, a
-    jackknife's over groups of the documents `document` `(n,)`; its null, the same median in
-    `n_rotations` random rotations (of which `n_axes` axes, at most, are looked at), with their
-    range; and p. Neurons above the null say that the basis is privileged; a null above 0 that
-    positions differ in norm. With tails as long as these the kurtosis grows with `n`: compare it
-    with its null and at equal `n`, not with a published number.
-    """
-    x = (x - x.mean(0, dtype=np.float64)).astype(np.float32)
-    names, row = np.unique(document, return_inverse=True)
-    group = (rng.permutation(len(names)) % min(len(names), _GROUPS))[row]
-    x, counts = x[np.argsort(group, kind="stable")], np.bincount(group)
-    firsts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sums = [np.add.reduceat(power, firsts, axis=0, dtype=np.float64) for power in _powers(x)]
-    rest = (len(x) - counts)[:, None]
-    without = np.median(_kurtosis([(one.sum(0) - one) / rest for one in sums]), axis=1)
-    null = []
-    for _ in range(n_rotations):
-        axes = np.linalg.qr(rng.normal(size=(x.shape[1], min(x.shape[1], n_axes))))[0]
-        powers = _powers(x @ axes.astype(np.float32))
-        null.append(np.median(_kurtosis([power.mean(0, dtype=np.float64) for power in powers])))
-    value = float(np.median(_kurtosis([one.sum(0) / len(x) for one in sums])))
-    low, high = jackknife_interval(value, without)
-    return {
-        "kurtosis": value,
-        "kurtosis_low": low,
-        "kurtosis_high": high,
-        "kurtosis_null": float(np.mean(null)),
-        "kurtosis_null_low": float(np.min(null)),
-        "kurtosis_null_high": float(np.max(null)),
-        "kurtosis_p": permutation_p(value, np.array(null)),
-        "n_positions": len(x),
-        "n_neurons": x.shape[1],
-    }
-
-
-def _powers(x: np.ndarray) -> Iterator[np.ndarray]:
-    square = x * x
-    yield from (x, square, square * x, square * square)
-
-
-def _kurtosis(moments: list[np.ndarray]) -> np.ndarray:
-    """Return the excess kurtosis from the raw moments 1 to 4, arrays of one shape."""
-    m1, m2, m3, m4 = moments
-    variance = m2 - m1**2
-    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-    return fourth / np.maximum(variance, 1e-30) ** 2 - 3

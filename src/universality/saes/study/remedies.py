@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universality.nulls import permutation_p
 from universality.saes.study.neurons import unit
 from universality.saes.study.splicing import Intervals
 
@@ -52,12 +51,12 @@ def random_cosines(shape: tuple[int, ...], n_null: int, rng: np.random.Generator
 def decoder_orthogonality(
     decoder: np.ndarray, null: np.ndarray, n_bootstrap: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    """How far the rows of a decoder `(d_sae, d)` are from orthogonal.
+    """Say how far the rows of a decoder `(d_sae, d)` are from orthogonal.
 
     `mean_squared_cosine`: mean over features of the mean squared cosine with all others (1 / d for
     random directions). `mean_max_cosine`: mean over features of the largest cosine with another.
-    Intervals are by bootstrap over features; `_null` is the mean of `random_cosines` and `_p` how
-    often they reach as much.
+    Intervals are by bootstrap over features; `_null` is the mean of `random_cosines`, between the
+    least (`_null_low`) and the largest (`_null_high`) of its draws.
     """
     features = Intervals(np.arange(len(decoder)), n_bootstrap, rng)
     means = zip(_cosines(unit(decoder.astype(np.float32))), null.T, strict=True)
@@ -66,7 +65,7 @@ def decoder_orthogonality(
     for name, (values, draws) in zip(names, means, strict=True):
         found |= features.ratio(name, values)
         found |= {f"{name}_null": float(draws.mean())}
-        found |= {f"{name}_p": permutation_p(found[name], draws)}
+        found |= {f"{name}_null_low": float(draws.min()), f"{name}_null_high": float(draws.max())}
     return found
 
 

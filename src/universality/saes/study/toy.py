@@ -223,8 +223,16 @@ def agreement(
     }
 
 
+def _within(measure: str) -> tuple[float, float]:
+    """Return the values that a measure can take."""
+    if measure in ("l0", "l0_true"):
+        return 0.0, np.inf
+    least = {"mmcs": -1.0, "mmcs_learned": -1.0, "explained_variance": -np.inf}
+    return least.get(measure, 0.0), 1.0
+
+
 def summarise(measures: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
-    """Return mean, low and high (Student's 95% interval over seeds) of every measure.
+    """Return mean, low and high (Student's 95% interval over seeds, cut at what a measure can be).
 
     `measures` has `keys`, `seed` and one column a measure; the result one row per `keys` and
     measure, with `n_seeds`. A measure that is NaN for some seed is left out.
@@ -238,7 +246,7 @@ def summarise(measures: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
         for name in names:
             of_seed = group[name].to_numpy(dtype=float)
             if np.isfinite(of_seed).all():
-                found = mean_over_seeds("mean", of_seed)
+                found = mean_over_seeds("mean", of_seed, _within(name))
                 rows.append(where | {"measure": name} | found)
     table = pd.DataFrame(rows)
     return table.rename(columns={"mean_low": "low", "mean_high": "high"})

@@ -88,7 +88,8 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
             continue
         row: dict[str, Any] = {"kind": kind, "wide": wide, "narrow": narrow, "n_seeds": len(group)}
         for name in ("cosine", "found", "lost", "kept", "split"):
-            row |= mean_over_seeds(name, group[name].to_numpy())
+            within = (-1.0 if name == "cosine" else 0.0, 1.0)
+            row |= mean_over_seeds(name, group[name].to_numpy(), within)
         for name in ("cosine_null", "found_null"):
             row[name] = float(np.mean(group[name].to_numpy()))
         rows.append(row)
@@ -98,23 +99,21 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
 def insertion_table(sweep: Sweep, x: np.ndarray, params: Widths) -> pd.DataFrame:
     """Return `insertion` of neighbouring widths, and of other seeds of one width."""
     rows = []
-    for kind, wide, narrow in _stitched_pairs(sweep, params):
+    for kind, wide, narrow in _near_pairs(sweep):
         rng = generator(params.seed, "insertion", *wide, *narrow)
         numbers = insertion(sweep[narrow], sweep[wide], x, params.threshold, rng)
         rows.append(_names(kind, wide, narrow) | numbers)
     return pd.DataFrame(rows)
 
 
-def _stitched_pairs(sweep: Sweep, params: Widths) -> list:
-    """Return the pairs of `pairs` that are next in width, of the first seeds."""
+def _near_pairs(sweep: Sweep) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
+    """Return those of `pairs` that are of one width or next in width."""
     widths = sorted({key[0] for key in sweep})
-    seeds = sorted({key[1] for key in sweep})[: params.stitched_seeds]
-    near = [
+    return [
         (kind, wide, narrow)
         for kind, wide, narrow in pairs(sweep)
         if widths.index(wide[0]) - widths.index(narrow[0]) <= 1
     ]
-    return [pair for pair in near if pair[1][1] in seeds]
 
 
 def stitching_table(sweep: Sweep, outcomes: Outcomes, params: Widths) -> pd.DataFrame:
@@ -125,7 +124,12 @@ def stitching_table(sweep: Sweep, outcomes: Outcomes, params: Widths) -> pd.Data
     `Outcomes.row`, over `n_tokens`.
     """
     rows = []
-    chosen = [pair for pair in _stitched_pairs(sweep, params) if pair[0] == "width"]
+    seeds = sorted({key[1] for key in sweep})[: params.stitched_seeds]
+    chosen = [
+        (kind, wide, narrow)
+        for kind, wide, narrow in _near_pairs(sweep)
+        if kind == "width" and wide[1] in seeds
+    ]
     for kind, wide, narrow in progress(chosen, desc="stitching"):
         names = _names(kind, wide, narrow)
         rows += [names | row for row in _stitch(sweep[narrow], sweep[wide], outcomes, params)]

@@ -1,4 +1,4 @@
-"""One prompt, steered once: what `universality steer` shows."""
+"""The demonstration of steering behind `universality steer`: one prompt, with and without."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from universality.steering.vectors import METHODS, pair_activations
 
 
 @dataclass(frozen=True)
-class Once:
+class Demo:
     """What is added where, and what follows the prompt with and without it."""
 
     prompt: np.ndarray
@@ -46,10 +46,10 @@ def known(names: Any, name: str, what: str) -> str:
     return name
 
 
-def steer_once(
+def steer(
     bridge: Any, model: Path, name: str, contrast: Contrast, text: str, hook: str,
     multiplier: float, where: str, method: str, n_new: int, seed: int,
-) -> Once:  # fmt: skip
+) -> Demo:  # fmt: skip
     """Write on from `text`, greedily, with and without the vector of a contrast."""
     tokens = contrast_tokens(name, contrast, model, 1)
     activations = pair_activations(bridge, {name: (tokens.positive, tokens.negative)}, [hook])
@@ -62,22 +62,22 @@ def steer_once(
         bridge, {name: (hook, vector)}, Task([prompt], tokens.task.words), [multiplier], where,
         Writing(n_new, stop_tokens(model), seed),
     )  # fmt: skip
-    return Once(prompt, vector, plain, steered, effects)
+    return Demo(prompt, vector, plain, steered, effects)
 
 
-def words(once: Once, model: Path) -> tuple[str, str]:
+def words(demo: Demo, model: Path) -> tuple[str, str]:
     """Return the prompt with what follows it, as it is and steered."""
     tokenizer, stop = load_tokenizer(model)[0], stop_tokens(model)
-    beginning = once.prompt[1:].tolist()
+    beginning = demo.prompt[1:].tolist()
     plain, steered = (
         tokenizer.decode(beginning + until_stop(new.tolist(), stop))
-        for new in (once.plain, once.steered)
+        for new in (demo.plain, demo.steered)
     )
     return plain, steered
 
 
 def feature_changes(
-    bridge: Any, once: Once, addition: Addition, saes: Path, features: Path, seed: int, n_top: int
+    bridge: Any, demo: Demo, addition: Addition, saes: Path, features: Path, seed: int, n_top: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the features that change most, and hook -> their activations on the corpus.
 
@@ -87,9 +87,9 @@ def feature_changes(
     """
     paths = find_saes(saes, seed)
     hooks = downstream_hooks(paths, addition.hook)
-    ids = np.concatenate([once.prompt, once.plain])[None]
+    ids = np.concatenate([demo.prompt, demo.plain])[None]
     plain, after = (
-        read(bridge, ids, hooks, len(once.prompt), some) if hooks else {}
+        read(bridge, ids, hooks, len(demo.prompt), some) if hooks else {}
         for some in ([], [addition])
     )
     rows, corpus = [], {}
