@@ -11,7 +11,6 @@ from universality.errors import InputError
 from universality.features import encode, hook_rows
 from universality.io import write_sparse, write_table
 from universality.matching.conditions.conditions import (
-    MEASURES,
     BestR,
     best_r,
     over_seeds,

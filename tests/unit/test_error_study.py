@@ -178,11 +178,11 @@ def test_study_of_an_sae_that_shrinks(tables, texts):
 
 
 def test_what_is_not_asked_for_is_not_computed(bridge, tokens, tiny_model, tables):
-    params = SaeErrors(**VALUES | {"neighbours": None, "fits": None})
+    params = SaeErrors.model_validate(VALUES | {"neighbours": None, "fits": None})
     texts = read_texts(bridge, tokens, None, HOOKS[:1], params)
     assert texts.fit is None
     pieces = position_table(tokens, texts.judged.place, load_tokenizer(tiny_model)[0])
-    found = study(texts, {HOOKS[0]: ("l0", Signs(0.8))}, pieces, params)
+    found: Any = study(texts, {HOOKS[0]: ("l0", Signs(0.8))}, pieces, params)
     assert set(found) == {"layers", "tokens", "quantiles", "tails", "removal", "correlations"}
     # What is computed is the same as beside the rest.
     whole = tables["layers"].query("sae == 'l0'")

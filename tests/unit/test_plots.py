@@ -1,5 +1,7 @@
 """Figures and summaries of the language models and of the SAEs, from small made-up tables."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,7 +68,7 @@ def test_cross_entropies_stand_beside_their_n_grams():
     with styled():
         figure = models.cross_entropies(pd.DataFrame(rows))
         figure.draw_without_rendering()
-    axes = figure.axes[0]
+    axes: Any = figure.axes[0]
     assert [bar.get_height() for bar in axes.patches] == [2.1, 2.0]  # trained models first
     assert to_hex(axes.patches[1].get_facecolor()) == BASELINES["untrained"]["color"]
     levels = [float(path.vertices[0, 1]) for part in axes.collections

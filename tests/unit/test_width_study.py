@@ -150,7 +150,7 @@ def test_figures_show_every_pair_and_its_null(grid, tmp_path, tiny_model, tiny_c
     evaluation = member_table(grid([2, 4])).assign(**numbers)
     folder = _run(tmp_path, tiny_model, tiny_corpus, "tables")
     tables = {path.stem: read_table(path) for path in folder.iterdir()}
-    splitting = tables["splitting"]
+    splitting: Any = tables["splitting"]
     with styled():
         figure = draw.sweep(evaluation, splitting, tables["insertion"])
         figure.draw_without_rendering()

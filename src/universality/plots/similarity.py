@@ -64,6 +64,7 @@ def layers(pairs: Pairs) -> Figure:
         len(pairs) * len(SPACES) * len(IN_MAPS), len(SPACES) * len(IN_MAPS), (1.75, 1.75)
     )
     images = []
+    most = max(table.loc[table["measure"].isin(IN_MAPS), "value"].max() for table in pairs.values())
     places = [(pair, space, m) for pair in names.in_order(list(pairs))
               for space in SPACES for m in IN_MAPS]  # fmt: skip
     for index, (axes, (pair, space, measure)) in enumerate(zip(all_axes, places, strict=True)):
@@ -73,7 +74,7 @@ def layers(pairs: Pairs) -> Figure:
             for column in ("value", "q")
         )
         grid = values.to_numpy()
-        images.append(axes.imshow(grid, cmap=HEAT_MAP, norm=Normalize(0, 1), aspect="auto"))
+        images.append(axes.imshow(grid, cmap=HEAT_MAP, norm=Normalize(0, most), aspect="auto"))
         rows, columns = np.nonzero(q.to_numpy() >= 0.05)
         axes.plot(columns, rows, ".", color="white", ms=5)
         axes.set_xticks(range(values.shape[1]), [str(x) for x in values.columns], fontsize=8)
@@ -122,7 +123,7 @@ def measures(pairs: Pairs) -> Figure:
     return figure
 
 
-NULL_OF_MAP = "null: 95% of maps of exchanged documents end below"
+NULL_OF_MAP = "null: 95% of maps of exchanged documents stay below"
 
 
 def _in_lines(pair: str) -> str:
@@ -194,7 +195,7 @@ def concepts(inside: Pairs, relations: Pairs) -> Figure:
         axes.invert_yaxis()
         axes.set_xlim(-0.05, 1.05)
         axes.set_title(names.pair(pair), fontsize=9)
-        axes.set_xlabel("linear CKA (unbiased) inside the concept")
+        axes.set_xlabel("unbiased CKA inside")
     _relations(all_axes[-1], relations)
     legend_below(figure, all_axes, 3)
     return figure

@@ -19,10 +19,14 @@ def identification_metrics(directory: Path) -> Metrics:
 
 
 def stitching_metrics(directory: Path) -> Metrics:
-    """Return the best stitch into every layer of B, beside its null and its control."""
+    """Return the best stitch into every layer of B, beside its null and its control.
+
+    Also, over all of them (`stitch_all`), the least low end of the gain over the control.
+    """
     metrics: Metrics = {}
     for path in table_paths(directory, "*/best.parquet"):
         for row in table_rows(path):
             layer = int(row.pop("layer_b"))
             metrics[f"stitch_{path.parent.name}_layer_{layer}"] = numbers_of(row)
-    return metrics
+    least = min((row["over_control_low"] for row in metrics.values()), default=None)
+    return metrics if least is None else metrics | {"stitch_all": {"least_gain": least}}

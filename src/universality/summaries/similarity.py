@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from universality.io import table_paths
 from universality.summaries.common import Metrics, numbers_of, of_those, table_rows
 from universality.summaries.layers import identification_metrics, stitching_metrics
@@ -54,13 +56,21 @@ def space_metrics(directory: Path) -> Metrics:
     """Return every measure at the layers it finds most alike, and concepts.
 
     The highest of a map is chosen, and so is that of `null_high`: 95% of maps of permuted documents
-    have a lower one. p is that of the one pair of layers, q what is left of it over the map.
+    have a lower one. p is that of the one pair of layers, q what is left of it over the map. Over
+    all pairs of models (`all_pairs_SPACE_MEASURE`): the least low end of an interval, and the most
+    of a null.
     """
     metrics: Metrics = {}
     for path in table_paths(directory, "*/spaces.parquet"):
         pair = path.parent.name
         for row in _highest(path, "space", "measure"):
-            metrics[f"{pair}_{row['space']}_{row['measure']}"] = numbers_of(row)
+            of = f"{row['space']}_{row['measure']}"
+            metrics[f"{pair}_{of}"] = numbers_of(row)
+            over = metrics.setdefault(
+                f"all_pairs_{of}", {"least_low": np.inf, "most_null_high": -np.inf}
+            )
+            over["least_low"] = min(over["least_low"], row["low"])
+            over["most_null_high"] = max(over["most_null_high"], row["null_high"])
         for row in table_rows(path.with_name("inside.parquet"), finite=False):
             if row["measure"] == "linear_cka_unbiased" and "value" in row:
                 metrics[f"{pair}_inside_{row['concept']}"] = numbers_of(row)
