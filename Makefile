@@ -14,7 +14,7 @@ READY = .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup repro figures pull push experiment verify release report bench audit api lint test unlinted-test
+.PHONY: help setup repro figures pull push experiment verify release report bench audit api lint test
 
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
@@ -92,7 +92,4 @@ lint: $(READY)
 	@$(BIN)/python workflow/dag.py check
 
 test: lint
-	@$(MAKE) --no-print-directory unlinted-test
-
-unlinted-test: $(READY)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -1,5 +1,7 @@
 """Measures of similarity by their definitions, for one pair of representations at a time."""
 
+from typing import Any
+
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import pearsonr, spearmanr
@@ -39,7 +41,7 @@ def rbf_cka(x, y, bandwidth=1.0):
     return kernel_cka(*kernels)
 
 
-def rsa(x, y, distance="correlation", ranked=True):
+def rsa(x, y, distance: Any = "correlation", ranked=True):
     """Correlation of the distances of all pairs of samples."""
     one, other = pdist(x, distance), pdist(y, distance)
     return (spearmanr if ranked else pearsonr)(one, other)[0]

@@ -6,8 +6,10 @@ These are numbers typed by hand (digits of the text itself, not of code), senten
 
 import re
 
-ASIDE = re.compile(r"//[^\n]*|`[^`]*`|<[\w:./-]+>|@[\w:./-]+|\bL[01]\b")
-"""Comments, raw text (names of models), labels, references; the norms L0 and L1."""
+ASIDE = re.compile(
+    r"//[^\n]*|`[^`]*`|<[\w:./-]+>|@[\w:./-]+|\b(?:L[01]|[Ss]tories15M|SmolLM2(?:-135M)?)\b"
+)
+"""Comments, raw text, labels, references; the norms L0 and L1, names of models."""
 CODE = re.compile(r"#(let|for|if|show|set|import|include)\b|#[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 COMPARED = re.compile(r"[<>]=?\s*$")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -177,7 +179,7 @@ class _Text:
                 self._at += 1
                 break
             if aside := self._match(ASIDE):
-                text.append("Name" if aside[0][0] in "`L" else "")
+                text.append("" if aside[0][0] in "/<@" else "Name")
                 self._at = aside.end()
             elif self._here() == "\\":
                 self._at += 2

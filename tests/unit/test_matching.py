@@ -23,8 +23,8 @@ from universality.matching.study import (
     pair_layers,
 )
 from universality.matching.tables import POOLED, feature_table, headline_table
-from universality.summaries.matching import BRICKEN_2023, matching_metrics
 from universality.stats import jackknife_interval, kept_documents
+from universality.summaries.matching import BRICKEN_2023, matching_metrics
 
 
 def reference(a, b):

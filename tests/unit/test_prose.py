@@ -8,6 +8,8 @@ from prose import NUMBER, comparing_sentences, crowded_sentences, sentences, typ
     ("source", "typed"),
     [
         ("It is .48 here.", 1),
+        ("Stories15M and SmolLM2-135M have L0", 0),
+        ("Stories15 has 3", 2),
         ("two models, `stories15m`, @lan2024, <sec:a1> // 0.3", 0),
         ('#n("matching:a_1.b", d: 2) and #pct("saes:x.y")', 0),
         ("$ r = 1/2 sum_(i=1)^N x_i $", 0),

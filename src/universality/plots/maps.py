@@ -99,7 +99,7 @@ def clusterings(tables: Tables) -> Figure:
         axes.errorbar(
             value, y, xerr=error, fmt="o", color=COLORS[0], ms=4, lw=1, label="95% (jackknife)"
         )
-        axes.plot(rows[null], y, "|", color="black", ms=8, mew=1.8, label="null (in brackets)")
+        axes.plot(rows[null], y, "|", color=NULL_COLOR, ms=8, mew=1.8, label="null (in brackets)")
         axes.set(xlabel=title, ylim=(len(rows) - 0.5, -0.5), yticks=y)
         axes.set_yticklabels([])
         axes.axvline(0, color="#d0d0d0", lw=0.6, zorder=0)
@@ -249,7 +249,7 @@ def alike(tables: Tables) -> Figure:
                 label="95% (sentences left out)",
             )  # fmt: skip
             axes.plot(
-                table[f"{name}_null"], y, "|", color="black", ms=7, mew=1.6,
+                table[f"{name}_null"], y, "|", color=NULL_COLOR, ms=7, mew=1.6,
                 label="null: words permuted",
             )  # fmt: skip
             who = (

@@ -176,13 +176,17 @@ def decoders(pairs: Pairs, published: Mapping[str, Mapping[str, float]]) -> Figu
     return figure
 
 
+_INSIDE = ["concept", "n", "value", "low", "high", "null", "random"]
+
+
 def concepts(inside: Pairs, relations: Pairs) -> Figure:
     """Draw concepts: activations at their words alone, and how concepts lie to each other."""
     keys = names.in_order(list(inside))
     figure, all_axes = panels(len(keys) + 1, 3, (3.3, 2.9))
     for axes, pair in zip(all_axes, keys, strict=False):
-        table = where(inside[pair], measure="linear_cka_unbiased").dropna(subset=["value"])
-        rows = table.sort_values("concept").to_dict("records")
+        # A short text has no concept with documents enough.
+        table = where(inside[pair], measure="linear_cka_unbiased").reindex(columns=_INSIDE)
+        rows = table.dropna(subset=["value"]).sort_values("concept").to_dict("records")
         for place, row in enumerate(rows):
             first = place == 0
             _interval(axes, row, place, fmt=MARKERS[0], color=COLORS[0],
@@ -207,6 +211,8 @@ def _relations(axes: Axes, relations: Pairs) -> None:
     for i, pair in enumerate(keys):
         for j, space in enumerate(SPACES):
             part = where(relations[pair], space=space)
+            if "value" not in part or not np.isfinite(part["value"].to_numpy()).any():
+                continue
             best = part.loc[part["value"].idxmax()].to_dict()
             _interval(axes, best, i + 0.3 * j - 0.15, fmt=MARKERS[j], color=COLORS[5 - 3 * j],
                       label=_once(i == 0, f"concept to concept, {SPACES[space]}"))  # fmt: skip

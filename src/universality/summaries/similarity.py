@@ -66,11 +66,10 @@ def space_metrics(directory: Path) -> Metrics:
         for row in _highest(path, "space", "measure"):
             of = f"{row['space']}_{row['measure']}"
             metrics[f"{pair}_{of}"] = numbers_of(row)
-            over = metrics.setdefault(
-                f"all_pairs_{of}", {"least_low": np.inf, "most_null_high": -np.inf}
-            )
-            over["least_low"] = min(over["least_low"], row["low"])
-            over["most_null_high"] = max(over["most_null_high"], row["null_high"])
+            if {"low", "null_high"} <= row.keys():
+                over = metrics.setdefault(f"all_pairs_{of}", {})
+                over["least_low"] = min(over.get("least_low", np.inf), row["low"])
+                over["most_null_high"] = max(over.get("most_null_high", -np.inf), row["null_high"])
         for row in table_rows(path.with_name("inside.parquet"), finite=False):
             if row["measure"] == "linear_cka_unbiased" and "value" in row:
                 metrics[f"{pair}_inside_{row['concept']}"] = numbers_of(row)
