@@ -363,6 +363,17 @@ def test_figures_and_summaries(tables, tmp_path):
     assert [len(axes.texts) for axes in drawn["circles"].axes] == [7, 7, 0]
 
 
+def test_a_pair_of_two_saes_of_one_model_shows_it_once(tables):
+    one = {
+        name: table.assign(model="m") if "model" in table else table
+        for name, table in tables.items()
+    }
+    with styled():
+        drawn = figures.circles({"pair": one}).axes
+    assert [len(axes.texts) for axes in drawn] == [7, 0]
+    assert len(drawn[-1].get_yticks()) == 1
+
+
 def test_a_profile_without_parts_has_the_metrics_of_circles_alone(inputs, orders, tmp_path):
     for name, table in study("pair", inputs, orders, SETTINGS, []).items():
         write_table(tmp_path / "pair" / f"{name}.parquet", table)

@@ -146,7 +146,9 @@ def _of_activations(tables: Tables, name: str) -> pd.DataFrame:
     parts = []
     for named in tables.values():
         table = where(named[name], source="sentences", space="activations")
-        parts.append(table.loc[~table["model"].isin(list(seen))])
+        new = table.loc[~table["model"].isin(list(seen))]
+        # Both sides of a pair may be one model.
+        parts.append(new.loc[new["side"] == new.groupby("model")["side"].transform("first")])
         seen |= set(table["model"])
     return pd.concat(parts, ignore_index=True)
 
