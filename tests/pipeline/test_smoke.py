@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from project import PYTHON, Project
+from project import KERNELS_COMPILED_HERE, PYTHON, Project
 
 import links
 from universality.paper.numbers import STUDIES
@@ -72,6 +72,7 @@ def test_nothing_changed_nothing_runs(by_dvc):
     assert by_dvc("git", "status", "--porcelain").stdout == ""
 
 
+@KERNELS_COMPILED_HERE
 def test_both_runners_write_the_same_lock(by_dvc, by_snakemake):
     """Same commands, parameters and hashes of every output; only the order may differ."""
     a, b = by_dvc.lock, by_snakemake.lock

@@ -124,7 +124,8 @@ def test_no_sentence_has_more_than_four_numbers(path):
 
 
 NAMES = re.compile(
-    r"stories15m|smollm2|L0|seed_a|Pythia-\d+m|-160m|R²|Llama2?-3-8B|GPT-2( XL)?|Gemma-2B"
+    r"stories15[mM]|[Ss]mol[Ll][Mm]2|L0|seed_a|Pythia-\d+m|-160m|R²|Llama2?-3-8B|GPT-2( XL)?"
+    r"|Gemma-2B"
 )
 
 

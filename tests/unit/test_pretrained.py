@@ -76,7 +76,8 @@ def smaller(profile: dict[str, Any]) -> dict[str, Any]:
     profile["hub_saes"]["llama_3_8b"]["n_documents"] = 8
     profile["sae_hooks"] |= {"n_bootstrap": 100}
     profile["matching"] |= {"min_count": 2, "n_null": 2, "n_groups": 4}
-    profile["matching"]["concepts"] |= {"n_random": 19, "min_positions": 20}
+    subsets = {"topic_share": 0.2, "min_positions": 20}
+    profile["matching"]["concepts"] |= {"n_random": 19, "subsets": subsets}
     return profile
 
 
@@ -146,7 +147,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_saes_explain_most_at_the_hooks_of_the_profile(run, name):
-    table = pd.read_parquet(run.folder / "data" / "tables" / "sae_hooks" / f"{name}.parquet")
+    table = pd.read_parquet(run.folder / "data" / "tables" / "saes" / "hooks" / f"{name}.parquet")
     hooks = load_params(PROFILE).hub_saes[name].hooks
     assert table["hook"].drop_duplicates().tolist() == hooks
     for _, rows in table.groupby("sae"):
@@ -208,7 +209,9 @@ def test_slow_models_read_less(run):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_features_of_each_pair_are_matched(run, name):
-    table = pd.read_parquet(run.folder / "data" / "tables" / "matching" / name / "layers.parquet")
+    table = pd.read_parquet(
+        run.folder / "data" / "tables" / "matching" / "pairs" / name / "layers.parquet"
+    )
     pair = load_params(PROFILE).pairs[name]
     hooks = [load_params(PROFILE).hub_saes[key].hooks for key in (pair.a, pair.b)]
     layers = [[int(hook.split(".")[1]) for hook in side] for side in hooks]

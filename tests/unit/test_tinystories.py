@@ -192,9 +192,9 @@ def test_saes_are_the_papers_and_are_judged_on_the_model(run, name):
         config = json.loads((folder / "cfg.json").read_text())
         assert config["architecture"] == "standard"
         assert (config["d_in"], config["d_sae"]) == (32, 16 * 32)
-    log = pd.read_parquet(data / "tables" / "sae_training" / f"{name}.parquet")
+    log = pd.read_parquet(data / "tables" / "saes" / "training" / f"{name}.parquet")
     assert log.groupby("sae").samples.max().tolist() == [STEPS * BATCH] * 2
-    table = pd.read_parquet(data / "tables" / "saes" / name / "evaluation.parquet")
+    table = pd.read_parquet(data / "tables" / "saes" / "evaluation" / name / "evaluation.parquet")
     assert table.sae.tolist() == [folder.name for folder in folders]
     ids = tokens_of(data, name, "validation")[:8]
     losses = [cross_entropy(forward(models[name], row)[0][:-1], row[1:]) for row in ids]
@@ -203,7 +203,7 @@ def test_saes_are_the_papers_and_are_judged_on_the_model(run, name):
 
 
 def test_features_of_the_two_models_are_matched(run):
-    folder = run[0] / "tables" / "matching" / "ts_1l_vs_ts_2l"
+    folder = run[0] / "tables" / "matching" / "pairs" / "ts_1l_vs_ts_2l"
     table = pd.read_parquet(folder / "layers.parquet")
     assert table[["layer_a", "layer_b"]].to_numpy().tolist() == [[0, 0], [0, 1]]
     assert table[["d_a", "d_b"]].to_numpy().tolist() == [[512, 512]] * 2
@@ -211,15 +211,19 @@ def test_features_of_the_two_models_are_matched(run):
 
 
 def test_neurons_are_matched_layer_by_layer_as_far_as_both_go(run):
-    table = pd.read_parquet(run[0] / "tables/match_neurons/ts_1l_21m_vs_ts_2l_33m/headline.parquet")
+    table = pd.read_parquet(
+        run[0] / "tables/matching/neurons/ts_1l_21m_vs_ts_2l_33m/headline.parquet"
+    )
     assert table[["layer_a", "layer_b"]].to_numpy().tolist() == [[0, 0], [-1, -1]]
     assert (table.n_features > 0).all()
 
 
 def test_partners_are_looked_at_again_by_text_weights_and_as_cards(run):
     name = "ts_1l_vs_ts_2l"
-    text = pd.read_parquet(run[0] / "tables" / "match_text" / f"{name}.parquet")
+    text = pd.read_parquet(run[0] / "tables" / "matching" / "texts" / f"{name}.parquet")
     assert set(text["text"]) == {"training_text"}
-    agreement = pd.read_parquet(run[0] / "tables" / "match_agreement" / name / "summary.parquet")
+    agreement = pd.read_parquet(
+        run[0] / "tables" / "matching" / "agreement" / name / "summary.parquet"
+    )
     assert (agreement["n_features"].to_numpy() > 0).all()
     assert (run[0] / "cards" / name / "index.html").stat().st_size > 1000
