@@ -17,14 +17,6 @@ RESULTS = {
     "dvc.lock", "provenance.json", "figures", "metrics", "paper/universality.pdf", "paper/tables",
     "remote",
 }  # fmt: skip
-
-
-KERNELS_COMPILED_HERE = pytest.mark.xfail(
-    strict=False,
-    reason="a process that compiles the kernels of SAE training gives other last bits than one "
-    "that loads them from numba's cache, and which one compiles is chance (docs/faults.md)",
-)
-"""For tests that compare the bytes of SAEs that two runs have trained."""
 PARSED = ".dvc/tmp/parsed"
 """YAML that DVC has parsed; not data, but it saves seconds."""
 

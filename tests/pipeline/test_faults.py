@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from project import KERNELS_COMPILED_HERE, PARSED, PYTHON, Project, environment_of
+from project import PARSED, PYTHON, Project, environment_of
 
 from repetitions import times
 from universality.errors import InputError
@@ -172,7 +172,6 @@ def kill_often(
     return n_kills
 
 
-@KERNELS_COMPILED_HERE
 def test_killed_dvc_runs_end_as_if_undisturbed(finished, tmp_path):
     """Also SAE training, which continues from its checkpoint."""
     project = never_run(finished, tmp_path / "project")

@@ -1,4 +1,4 @@
-"""The same results with more threads, stage by stage, each from the same inputs.
+"""The same results with more threads and with kernels compiled anew, each from the same inputs.
 
 UNIVERSALITY_RELEASE=1 compares every stage instead of a few: what is trained, sampled and matched,
 spaces, maps and steering.
@@ -27,6 +27,8 @@ STAGES = (
     "steer_effects@stories15m",
 )
 """In an order in which they can run."""
+COMPILED = ("train_saes@seed_a", "match@seed_a_vs_sae_seed", "decompose_vectors@stories15m")
+"""Their kernels are compiled by numba."""
 TOLERANCE = 1e-6
 """Of the largest number in a column or array; text and whole numbers must be the same."""
 RSA_TOLERANCE = 0.1
@@ -54,6 +56,18 @@ def test_two_threads_agree_with_one(finished, tmp_path):
                 differ.append(ours["path"])
                 assert_close(project.folder / ours["path"], finished.folder / theirs["path"])
     print(f"{len(stages)} stages; other hashes, but close: {differ}")
+
+
+def test_kernels_compiled_anew_give_the_same_bytes(finished, tmp_path):
+    """One process compiles, the next loads from the cache; numba keeps two versions of a loop."""
+    project = finished.copy(tmp_path / "project")
+    cold = str(tmp_path / "numba")
+    for _ in ("cold", "warm"):
+        forced = ("repro", "--single-item", "--force", *reversed(COMPILED))
+        project(PYTHON, "workflow/quick_dvc.py", *forced, NUMBA_CACHE_DIR=cold)
+        differ = [name for name in COMPILED if project.lock[name] != finished.lock[name]]
+        assert differ == []
+    assert any(Path(cold).rglob("kernels.decode*.nbc"))
 
 
 def assert_close(ours: Path, theirs: Path) -> None:

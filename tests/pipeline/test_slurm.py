@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from project import KERNELS_COMPILED_HERE, PYTHON, ROOT, Project, run
+from project import PYTHON, ROOT, Project, run
 
 pytestmark = pytest.mark.pipeline
 
@@ -65,7 +65,6 @@ def cancel_when_running(name: str) -> threading.Thread:
     return thread
 
 
-@KERNELS_COMPILED_HERE
 def test_same_lock_as_dvc_though_a_job_is_cancelled(project, finished):
     """Four stages in a row; the first try of one is cancelled while it runs."""
     before = (project.folder / "dvc.lock").read_text()

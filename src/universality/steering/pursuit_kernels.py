@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 _single = numba.njit(cache=True)
-_fast = numba.njit(fastmath=True, cache=True)
+_largest = numba.njit(fastmath={"nnan", "nsz"}, cache=True)  # a maximum in whole vectors, exact
 _parallel = numba.njit(parallel=True, cache=True)
 _PART = 2048
 """Atoms updated at a time, so that their part of `c` stays in the nearest cache."""
@@ -19,7 +19,7 @@ DEPENDENT = 1e-6
 """Share of an atom's squared length outside the span of the others, under which it adds nothing."""
 
 
-@_fast
+@_largest
 def _highest(c, signed):
     """Return the largest entry, or the largest absolute value."""
     best = np.float32(0)
@@ -51,7 +51,7 @@ def _choose(c, chosen, n, signed, least):
     return found
 
 
-@_fast
+@_single
 def _subtract(c, rows, weights):
     """Subtract the rows `(n, m)` times `weights` `(n,)` from `c` `(m,)`."""
     n, m = rows.shape
@@ -73,7 +73,7 @@ def _subtract(c, rows, weights):
             i += 1
 
 
-@_fast
+@_single
 def _scale(row, factor):
     for j in range(len(row)):
         row[j] *= factor

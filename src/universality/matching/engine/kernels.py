@@ -121,7 +121,7 @@ def _prefetch(context, array, index):
     return types.void(array, index), generate
 
 
-@numba.njit(fastmath=True, cache=True)
+@_single
 def _add_row(sums, entries, weight):
     """Add `weight` times a row's values to `sums`."""
     for m in range(len(entries)):
@@ -140,7 +140,7 @@ def _insert(names, scores, name, score):
         scores[m], names[m] = score, name
 
 
-@numba.njit(fastmath=True, cache=True)
+@numba.njit(fastmath={"nnan", "nsz"}, cache=True)  # maxima in whole vectors
 def _score(sums, scale, offset, own_scale, own_offset, jaccard, least, scores):
     """Turn sums into scores and set them to 0; return the best, and the most above `least`."""
     if jaccard:

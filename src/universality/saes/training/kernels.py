@@ -3,18 +3,71 @@
 Active features are kept as padded rows: `index` `(B, capacity)` int32, ascending in each row, a
 value array of the same shape, and `count` `(B,)`, how many of each row are in use. `decoder` and
 `encoder` are `(d_sae, d_in)`, a feature's direction being one contiguous row. Every loop gives the
-same sums in the same order whatever the number of threads.
+same sums in the same order whatever the number of threads, and whoever compiled it: without
+numba's `fastmath`, that is. With it the order of a sum is the compiler's choice, and numba compiles
+the body of a parallel loop twice, alone and inside its caller; the process that compiles runs the
+first, one that loads from the cache the second, with other last bits.
 """
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
 
-_fast = numba.njit(parallel=True, fastmath=True, cache=True, error_model="numpy")
+_parallel = numba.njit(parallel=True, cache=True, error_model="numpy")
+_LANES = 16
+"""Partial sums of an inner product, which fill whole vector registers."""
 _ROWS = 16
 """Rows that one turn of a loop over the batch takes; a row's threshold is guessed from the last."""
 
 
-@_fast
+@intrinsic
+def _dot_of_whole_lanes(context, a, b):
+    """Return the inner product of two contiguous rows up to the last multiple of `_LANES`.
+
+    Written in the compiler's own terms, since numba makes vectors of a sum only if it may choose
+    the order. Lanes are added up in halves.
+    """
+    if not a.layout == b.layout == "C":
+        raise TypingError(f"rows are not contiguous: {a}, {b}")
+
+    def generate(context, builder, signature, arguments):
+        rows = [
+            context.make_array(kind)(context, builder, row)
+            for kind, row in zip(signature.args, arguments, strict=True)
+        ]
+        (length,) = cgutils.unpack_tuple(builder, rows[0].shape)
+        lanes = ir.VectorType(ir.FloatType(), _LANES)
+        total = cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * _LANES))
+        width = ir.Constant(length.type, _LANES)
+        with cgutils.for_range(builder, builder.udiv(length, width)) as loop:
+            starts = [builder.gep(row.data, [builder.mul(loop.index, width)]) for row in rows]
+            x, y = (builder.load(builder.bitcast(s, lanes.as_pointer()), align=4) for s in starts)
+            builder.store(builder.fadd(builder.load(total), builder.fmul(x, y)), total)
+        sums = builder.load(total)
+        places = (ir.Constant(ir.IntType(32), j) for j in range(_LANES))
+        parts = [builder.extract_element(sums, place) for place in places]
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = [builder.fadd(*pair) for pair in zip(parts[:half], parts[half:], strict=True)]
+        return parts[0]
+
+    return types.float32(a, b), generate
+
+
+@numba.njit(cache=True)
+def _dot(a, b):
+    """Return the inner product of two contiguous rows."""
+    s = _dot_of_whole_lanes(a, b)  # pyright: ignore[reportCallIssue]
+    for j in range(len(a) // _LANES * _LANES, len(a)):
+        s += a[j] * b[j]
+    return s
+
+
+@_parallel
 def count_above(pre, bias, scale, cut):
     """Return how many of each row of `(pre + bias) * scale` `(B, d_sae)` exceed `cut`."""
     n, width = pre.shape
@@ -27,7 +80,7 @@ def count_above(pre, bias, scale, cut):
     return count
 
 
-@_fast
+@_parallel
 def select_above(pre, bias, scale, cut, capacity):
     """Return index and `pre` of the entries where `(pre + bias) * scale > cut`, padded with 0."""
     n, width = pre.shape
@@ -48,7 +101,7 @@ def select_above(pre, bias, scale, cut, capacity):
     return index, value, count
 
 
-@_fast
+@_parallel
 def compress(index, value, keep):
     """Return those entries of padded rows that are in `keep`, of the same shape, as padded rows."""
     n, capacity = index.shape
@@ -70,15 +123,16 @@ def compress(index, value, keep):
     return chosen, kept, count
 
 
-@numba.njit(fastmath=True, cache=True)
+@numba.njit(fastmath={"reassoc"}, cache=True)
 def _number_above(score, cut):
-    c = np.float32(0)  # counting in floats lets the compiler use whole vectors
+    # Counting in floats lets the compiler use whole vectors; counts are exact in any order.
+    c = np.float32(0)
     for j in range(len(score)):
         c += np.float32(1) if score[j] > cut else np.float32(0)
     return c
 
 
-@_fast
+@_parallel
 def select_topk(pre, bias, scale, k):
     """Return the k largest `(pre + bias) * scale` of each row, in the form of `select_above`.
 
@@ -140,7 +194,7 @@ def select_topk(pre, bias, scale, k):
     return index, value, count
 
 
-@_fast
+@_parallel
 def decode(index, value, count, decoder, b_dec, x, levels):
     """Return the error of nested reconstructions and its dot product with each active decoder row.
 
@@ -166,11 +220,9 @@ def decode(index, value, count, decoder, b_dec, x, levels):
                 for j in range(d):
                     current[j] += a * row[j]
                 m += 1
-            square = 0.0
             for j in range(d):
-                square += current[j] * current[j]
                 error[level, i, j] = current[j]
-            loss[level, i] = square
+            loss[level, i] = _dot(current, current)
         for j in range(d):
             last[i, j] = current[j]
         for level in range(len(levels) - 2, -1, -1):
@@ -180,10 +232,7 @@ def decode(index, value, count, decoder, b_dec, x, levels):
         for m in range(count[i]):
             while index[i, m] >= levels[level]:
                 level += 1
-            row, s = decoder[index[i, m]], np.float32(0)
-            for j in range(d):
-                s += error[level, i, j] * row[j]
-            dot[i, m] = s
+            dot[i, m] = _dot(error[level, i], decoder[index[i, m]])
     return error, last, dot, loss
 
 
@@ -221,7 +270,7 @@ def by_feature(index, count, d_sae, n_blocks):
     return start, row, slot, block
 
 
-@_fast
+@_parallel
 def outer_sums(start, row, slot, block, weight, vectors, levels, out, add):
     """Set `out[f]`, or add to it, to the sum over f's entries of weight times vector.
 
@@ -245,7 +294,7 @@ def outer_sums(start, row, slot, block, weight, vectors, levels, out, add):
                     target[j] += w * source[j]
 
 
-@_fast
+@_parallel
 def feature_sums(start, row, slot, block, weight):
     """Return the sum of `weight` over each feature's entries, `(d_sae,)`."""
     out = np.zeros(len(start) - 1, dtype=np.float32)
@@ -258,19 +307,19 @@ def feature_sums(start, row, slot, block, weight):
     return out
 
 
-@_fast
+@_parallel
 def square_sum(a):
     """Return the sum of squares of `(n, d)`, in float64."""
     part = np.zeros(len(a))
     for i in numba.prange(len(a)):
-        s = np.float32(0)
-        for j in range(a.shape[1]):
-            s += a[i, j] * a[i, j]
-        part[i] = s
-    return part.sum()
+        part[i] = _dot(a[i], a[i])
+    total = 0.0
+    for i in range(len(part)):  # `part.sum()` would be split over as many threads as there are
+        total += part[i]
+    return total
 
 
-@_fast
+@_parallel
 def adam(parameter, gradient, first, second, clip, step_size, root, beta1, beta2, epsilon):
     """Take one step of Adam on `(n, d)` in place, as torch does, with gradients scaled by `clip`.
 
