@@ -3,7 +3,6 @@
 This is the only file that uses DVC's internals (`Repo.index.stages`), which are not a public API.
 
 On the command line, `python workflow/dag.py COMMAND`:
-- `sync` writes the code dependencies of every stage into dvc.yaml;
 - `check` compares dvc.yaml with the code, and dvc.lock with all it was made from; needs no data;
 - `tables` lists the outputs of the remote `tables`, the cached tables behind the figures;
 - `verify` reads all data again, and removes from the cache what is damaged.
@@ -20,7 +19,9 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
 import job
+import lock
 import schedule
+from universality import fingerprints
 from universality.errors import InputError
 
 ARTIFACTS = PurePosixPath("data/raw")
@@ -55,6 +56,8 @@ class Stage:
     mem_mb: int
     gpus: int
     """1 if the stage can use a device, else 0."""
+    always: bool = False
+    """Whether it runs in every run of DVC: the one that reads the code."""
 
     @property
     def rule(self) -> str:
@@ -106,6 +109,7 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
         threads=demand(stage)[0],
         mem_mb=demand(stage)[1],
         gpus=demand(stage)[2],
+        always=stage.always_changed,
     )
 
 
@@ -175,6 +179,31 @@ def strays(root: Path, outputs: list[str], shared: list[str]) -> list[Path]:
     ]
 
 
+def undeclared(stages: list[Stage], source: Path) -> list[str]:
+    """Say, one line each, which stages do not depend on what their command reaches of the code.
+
+    Also which numbers of fingerprints.json are not those of the code.
+    """
+    found = fingerprints.fingerprints(source)
+    problems = []
+    for stage in stages:
+        words = stage.cmd.split()
+        key = words[1].replace("-", "_") if words[0] == fingerprints.PACKAGE else words[0]
+        declared = stage.params.get(fingerprints.FILE, {})
+        if key not in found:
+            problems.append(f"dvc.yaml: {stage.name}: universality has no command {words[1]!r}")
+        elif not stage.always and [*declared] != [key]:
+            problems.append(
+                f"dvc.yaml: {stage.name}: params lack {fingerprints.FILE}: [{key}], the code that "
+                "its command runs"
+            )
+        elif declared and declared[key] != found[key]:
+            problems.append(f"{fingerprints.FILE}: {key} is not that of the code; `make repro`")
+        problems += [f"dvc.yaml: {stage.name}: deps list {path}, which its fingerprint covers"
+                     for path in stage.deps if path.startswith("src/")]  # fmt: skip
+    return list(dict.fromkeys(problems))
+
+
 def stamp(stages: list[Stage]) -> None:
     """Give each stage a file that is newer than its outputs if its parameters changed since.
 
@@ -184,21 +213,36 @@ def stamp(stages: list[Stage]) -> None:
     """
     from dvc.utils.serialize import load_yaml
 
-    old = [s for s in stages if not s.stamp.is_file() or s.stamp.read_text() != s.made_from]
+    texts = {stage.name: _stamped(stage) for stage in stages}
+    old = [s for s in stages if not s.stamp.is_file() or s.stamp.read_text() != texts[s.name]]
     entries = load_yaml("dvc.lock")["stages"] if old and Path("dvc.lock").is_file() else {}
     job.MADE_FROM.mkdir(parents=True, exist_ok=True)
     for stage in old:
-        stage.stamp.write_text(stage.made_from, encoding="utf-8")
+        stage.stamp.write_text(texts[stage.name], encoding="utf-8")
         entry = entries.get(stage.name, {})
-        if (entry.get("cmd"), entry.get("params", {})) == (stage.cmd, stage.params):
+        same = (entry.get("cmd"), entry.get("params", {})) == (stage.cmd, stage.params)
+        if same and not (stage.always and _differs(stage, entry)):
             os.utime(stage.stamp, (1, 1))
 
 
+def _stamped(stage: Stage) -> str:
+    """Return what the stamp of `stage` holds: of the one that reads the code, also what it says."""
+    read = [lock.tracked_hash(Path(out.path)) for out in stage.outputs] if stage.always else []
+    return "\n".join([stage.made_from, *map(str, read)])
+
+
+def _differs(stage: Stage, entry: dict[str, Any]) -> bool:
+    made = {out["path"]: out["md5"] for out in entry.get("outs", [])}
+    return any(lock.tracked_hash(Path(o.path)) != made.get(o.path) for o in stage.outputs)
+
+
 def check_inputs() -> None:
-    """Check parameters and dvc.lock before any job runs; Snakemake shows the error as one line."""
+    """Check parameters and dvc.lock before any job runs; Snakemake shows the error as one line.
+
+    It also brings the fingerprints of the code up to date, from which jobs are derived.
+    """
     from snakemake.exceptions import WorkflowError
 
-    import lock
     import quick_dvc
     from universality.params.complete import load_params
 
@@ -206,27 +250,25 @@ def check_inputs() -> None:
     try:
         load_params(Path("params.yaml"))
         lock.require_readable()
+        fingerprints.write(Path("."))
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; see the module's docstring. Returns the exit status."""
-    import code_deps
-    import lock
     import quick_dvc
     import verify
 
     quick_dvc.quicken()
     lock.require_readable()
-    dvc_yaml, source, command = Path("dvc.yaml"), Path("src"), " ".join(arguments)
-    if command == "sync":
-        code_deps.sync(dvc_yaml, source)
-    elif command == "check":
-        problems = [*code_deps.problems(dvc_yaml, source), *lock.problems(Path("."), load_stages())]
+    command = " ".join(arguments)
+    if command == "check":
+        stages = load_stages()
+        problems = [*undeclared(stages, Path("src")), *lock.problems(Path("."), stages)]
         sys.stderr.write("".join(f"{problem}\n" for problem in problems))
         return 1 if problems else 0
-    elif command == "tables":
+    if command == "tables":
         outputs = [out for stage in load_stages() for out in stage.outputs]
         tables = [out.path for out in outputs if out.remote == "tables"]
         sys.stdout.write("".join(f"{path}\n" for path in tables))
@@ -243,7 +285,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{len(hashes)} outputs read; damaged files: {len(damage)}\n")
         return 1 if damage else 0
     else:
-        sys.stderr.write("usage: python workflow/dag.py sync | check | tables | verify\n")
+        sys.stderr.write("usage: python workflow/dag.py check | tables | verify\n")
         return 2
     return 0
 

@@ -133,6 +133,9 @@ def _write_one_entry() -> None:
         if after != before:
             write_whole(path, after)
             self.repo.scm_context.track_file(self.relpath)
+        # One that runs in every run is not noted: nothing would ever be unchanged.
+        for name in (stage.addressing for stage in stages if stage.always_changed):
+            RAN.pop(name, None)
         if new := {name: RAN.pop(name) for name in entries if name in RAN}:
             provenance.note(path.parent, entries, new)
 
@@ -288,7 +291,8 @@ def _many_at_once() -> None:
             reproduce._raise_error(error, stage)
         if any(results.values()):  # the next process finds it parsed
             _yaml.parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"), "dvc.lock")
-        return [results[stage] for stage in stages if results[stage]]
+        # If all that ran is what always runs, DVC shall say that everything is up to date.
+        return [results[stage] for stage in stages if results[stage] and not stage.always_changed]
 
     def run_command(executable: str | None, cmd: str, **options: Any) -> None:
         words = shlex.split(cmd, comments=False)

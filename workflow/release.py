@@ -26,7 +26,7 @@ from universality.io import atomic_path
 
 MANIFEST = "manifest.json"
 TRACKED = ("figures", "metrics", "paper", "dvc.lock", "dvc.yaml", "params.yaml", "provenance.json")
-TRACKED_TOO = ("README.md", "LICENSE", "CITATION.cff", "docs")
+TRACKED_TOO = ("fingerprints.json", "README.md", "LICENSE", "CITATION.cff", "docs")
 PACKED = ("data/saes/", "data/maps/", "data/cards/", "data/dashboards/")
 """Outputs that the committed remote does not have: SAEs, and pages of features."""
 

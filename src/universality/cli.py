@@ -21,6 +21,7 @@ from universality.errors import InputError
 
 STAGES = {
     "check": "Check a parameter file and say what is wrong with it.",
+    "fingerprints": "Write what of the code each stage depends on.",
     "fetch": "Get one pinned artifact of data/sources.yaml and verify its hash.",
     "convert-llama2c": "Convert a llama2.c checkpoint to a Hugging Face directory.",
     "convert-gguf": "Convert a GGUF file to a Hugging Face directory.",

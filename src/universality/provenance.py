@@ -1,8 +1,9 @@
 """Where a result comes from: dvc.lock, and a record of when and on what each stage ran.
 
-dvc.lock has the command, the parameters and the hashes of code, inputs and outputs. What it lacks,
-time and machine, both runners note in provenance.json, which is committed with it. A note is about
-outputs of one hash: it says nothing of others, such as those that plain `dvc repro` made.
+dvc.lock has the command, the parameters, the fingerprint of the code and the hashes of inputs and
+outputs. What it lacks, time and machine, both runners note in provenance.json, which is committed
+with it. A note is about outputs of one hash: it says nothing of others, such as those that plain
+`dvc repro` made.
 """
 
 import difflib
@@ -19,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
+from universality import fingerprints
 from universality.errors import InputError
 from universality.io import atomic_path, read_json, require
 
@@ -327,11 +329,10 @@ def card(root: Path, identifier: str, lock: Lock | None = None) -> dict[str, Any
     lock = read_lock(root) if lock is None else lock
     what, stage = resolve(root, lock, identifier)
     entry = lock[stage]
-    code, inputs = [], []
-    for dep in entry.get("deps", []):
-        made_by = makers(lock, dep["path"])
-        to = inputs if made_by or not dep["path"].startswith("src/") else code
-        to.append({"path": dep["path"], "md5": dep["md5"], "stages": made_by})
+    inputs = [
+        {"path": dep["path"], "md5": dep["md5"], "stages": makers(lock, dep["path"])}
+        for dep in entry.get("deps", [])
+    ]
     run = noted(root, stage, entry)
     above = ancestors(lock, stage)
     number = ":" in identifier
@@ -343,7 +344,7 @@ def card(root: Path, identifier: str, lock: Lock | None = None) -> dict[str, Any
         "run": None if run is None else vars(run),
         "params": entry.get("params", {}).get("params.yaml", {}),
         "inputs": inputs,
-        "code": code,
+        "code": _code(root, entry),
         "outputs": [{"path": out["path"], "md5": out["md5"]} for out in entry.get("outs", [])],
         "above": [
             {"stage": name, "run": None if found is None else vars(found)}
@@ -357,6 +358,18 @@ def card(root: Path, identifier: str, lock: Lock | None = None) -> dict[str, Any
             if name.startswith(("fetch@", "hub_model@", "hub_saes@"))
         ],
     }
+
+
+def _code(root: Path, entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the fingerprint that a stage ran with, whether it still is that, and the files."""
+    (command, was), *_ = [*entry.get("params", {}).get(fingerprints.FILE, {}).items(), (None, None)]
+    if command is None or not (root / "src").is_dir():
+        return None
+    code = fingerprints.Code(root / "src")
+    if command not in code.commands:
+        return {"fingerprint": was, "same": False, "files": []}
+    files = [f"src/{path}" for path in code.reached(command)]
+    return {"fingerprint": was, "same": code.fingerprint(command) == was, "files": files}
 
 
 def _pin(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -382,7 +395,10 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield from _block("parameters", [f"{k}: {json.dumps(v)}" for k, v in found["params"].items()])
     yield from _block("made", [f"{x['md5']}  {x['path']}" for x in found["outputs"]])
     yield from _block("from", [f"{x['md5']}  {x['path']}{_by(x)}" for x in found["inputs"]])
-    yield from _block("with code", [f"{x['md5']}  {x['path']}" for x in found["code"]])
+    if found["code"]:
+        state = "as now" if found["code"]["same"] else "changed since; the files of now"
+        title = f"with code of fingerprint {found['code']['fingerprint']}, {state}"
+        yield from _block(title, found["code"]["files"])
     if found["named"]:
         yield from _block("stages above whose key is part of the number's name", found["named"])
     above = [f"{x['stage']}  {_when(x['run'])}" for x in found["above"]]

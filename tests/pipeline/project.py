@@ -86,6 +86,12 @@ def environment_of(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
+def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """Return the stages that `dvc repro` ran, but for the one that it always runs."""
+    lines = [line for line in done.stdout.splitlines() if "Running stage" in line]
+    return {line.split("'")[1] for line in lines} - {"fingerprints"}
+
+
 def run(
     command: list[str],
     folder: Path,

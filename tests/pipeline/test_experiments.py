@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from project import PYTHON, Project
+from project import PYTHON, Project, ran
 
 from universality.provenance import ancestors
 
@@ -25,7 +25,7 @@ def sparser(project) -> set[str]:
     """The stages that ran when SAEs of one model got another sparsity."""
     change = ("-S", f"sae_models.{MODEL}.sparsity=12")
     done = project(PYTHON, "workflow/quick_dvc.py", "exp", "run", "--name", "sparser", *change)
-    return {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
+    return ran(done)
 
 
 def test_what_depends_on_the_change_runs_and_nothing_else(project, finished, sparser):
@@ -97,7 +97,7 @@ def test_plots_compare_curves_histograms_and_heat_maps(project, sparser):
 def test_the_files_are_as_they_were_after_going_back(project, sparser):
     project("git", "checkout", "--quiet", "--", ".")
     project("dvc", "checkout", "--allow-missing", "--quiet")
-    assert "up to date" in project("dvc", "repro").stdout
+    assert ran(project("dvc", "repro")) == set()
 
 
 def test_a_queue_of_experiments(project, sparser):

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import servers
-from project import PARSED, PYTHON, Project
+from project import PARSED, PYTHON, Project, ran
 
 pytestmark = pytest.mark.pipeline
 
@@ -86,11 +85,6 @@ def contents(folder: Path) -> dict[str, str]:
         for file in folder.rglob("*")
         if file.is_file() and file.name != ".snakemake_timestamp"
     }
-
-
-def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
-    """Return the stages that `dvc repro` ran."""
-    return {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
 
 
 def assert_complete(clone: Project, lab: Project) -> None:
@@ -185,12 +179,15 @@ def test_only_what_changed_runs_and_gets_what_it_reads(lab, tmp_path):
     clone = empty_clone(lab, tmp_path / "clone")
     clone(*DVC, "pull", "data/tables/similarity/decoders/seed_a_vs_sae_seed")
     changed = clone.folder / "src/universality/stages/plot_matching.py"
-    changed.write_text(f"{changed.read_text()}\n# changed\n")
+    changed.write_text(f"{changed.read_text()}\nCHANGED = 1\n")
+    words = clone.folder / "src/universality/io.py"  # which all stages reach
+    words.write_text(f'{words.read_text()}\n# only\n"""words"""\n')
     assert ran(clone(*REPRO, "--allow-missing")) == {"plot_matching"}
     read = (*READ_BY_MATCHING, "data/tables/similarity/")
     assert outputs(clone, here=True) == below(read, lab)
     after = clone("git", "status", "--porcelain").stdout.splitlines()
-    changed = ["dvc.lock", "provenance.json", "src/universality/stages/plot_matching.py"]
+    changed = ["dvc.lock", "fingerprints.json", "provenance.json"]
+    changed += ["src/universality/io.py", "src/universality/stages/plot_matching.py"]
     assert after == [f" M {path}" for path in changed]
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from universality.params.base import Section
+from universality.fingerprints import FILE, fingerprints
+from universality.params.base import Section, read_yaml
 from universality.params.complete import Params, load_params
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-import code_deps  # noqa: E402  # pyright: ignore[reportMissingImports]
 import dag  # noqa: E402  # pyright: ignore[reportMissingImports]
 import lock  # noqa: E402  # pyright: ignore[reportMissingImports]
 import run  # noqa: E402  # pyright: ignore[reportMissingImports]
@@ -29,17 +29,18 @@ def stages():
 # What dvc.yaml says against what is true of the code.
 
 
-def test_code_deps_are_exactly_the_imports():
-    assert code_deps.problems(ROOT / "dvc.yaml", ROOT / "src") == []
+def test_every_stage_depends_on_the_code_of_its_command(stages):
+    assert dag.undeclared(stages, ROOT / "src") == []
 
 
 def test_declared_params_are_those_read():
     """Top-level sections of params.yaml: declared in dvc.yaml = read by the stage's file."""
-    for name, stage in code_deps._load(ROOT / "dvc.yaml")["stages"].items():
+    for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items():
         body = stage.get("do", stage)
         keys = [item for item in body.get("params") or [] if isinstance(item, str)]
         declared = {key.split(".")[0] for key in keys}
-        file = code_deps._stage_file(name, stage, ROOT / "src")
+        command = body["cmd"].split()[1].replace("-", "_")
+        file = ROOT / "src" / "universality" / "stages" / f"{command}.py"
         assert declared == sections_read(file), name
 
 
@@ -185,61 +186,21 @@ def write(root, files):
         (root / name).write_text(text)
 
 
-SOURCE = {
-    "src/universality/__init__.py": '"""Nothing but words."""\n',
-    "src/universality/stages/__init__.py": '"""Words."""\n',
-    "src/universality/stages/do_it.py": "def f():\n    from universality.sub import one\n",
-    "src/universality/sub/__init__.py": "X = 1\n",
-    "src/universality/sub/one.py": "import os\nimport universality.two\n",
-    "src/universality/two.py": "from universality.three import name, other\n",
-    "src/universality/three.py": "name = other = 1\n",
-    "src/universality/unused.py": "",
-}
-DVC_YAML = """# first
-stages:
-  do_it:
-    foreach: ${{x}}
-    do:
-      cmd: >-
-        universality do-it ${{key}}
-        --out data/${{key}}
-      deps:
-        - data/in # kept
-{code}
-      meta: {{}}
-
-  # second
-  again:
-    cmd: universality do-it x
-{deps}
-    outs:
-      - y
-"""
-CODE = [f"src/universality/{name}.py" for name in ("stages/do_it", "sub/__init__", "sub/one")]
-CODE += [f"src/universality/{name}.py" for name in ("three", "two")]
-
-
-def test_closure_follows_every_import(tmp_path):
-    write(tmp_path, SOURCE)
-    source = tmp_path / "src"
-    found = code_deps.closure(source / "universality/stages/do_it.py", source)
-    assert found == set(CODE)
-
-
-def test_sync_repairs_and_keeps_the_rest(tmp_path):
-    before = DVC_YAML.format(code="        - src/universality/unused.py", deps="    # none")
-    write(tmp_path, SOURCE | {"dvc.yaml": before})
-    path, source = tmp_path / "dvc.yaml", tmp_path / "src"
-    problems = code_deps.problems(path, source)
-    assert len(problems) == 2 * len(CODE) + 1
-    assert any("list src/universality/unused.py" in line for line in problems)
-    code_deps.sync(path, source)
-    assert code_deps.problems(path, source) == []
-    code = "\n".join(f"        - {name}" for name in CODE)
-    deps = "\n".join(["    # none", "    deps:", *(f"      - {name}" for name in CODE)])
-    assert path.read_text() == DVC_YAML.format(code=code, deps=deps)
-    code_deps.sync(path, source)
-    assert path.read_text() == DVC_YAML.format(code=code, deps=deps)
+def test_what_of_the_code_a_stage_must_declare(tmp_path):
+    write(tmp_path, {"src/universality/stages/do_it.py": "x = 1\n"})
+    right = fingerprints(tmp_path / "src")
+    good = stage("good", cmd="universality do-it x", deps=(), params={FILE: right})
+    assert dag.undeclared([good], tmp_path / "src") == []
+    for changes, problem in (
+        ({"params": {}}, "dvc.yaml: s: params lack fingerprints.json: [do_it]"),
+        ({"params": {FILE: {"do_it": "other"}}}, "fingerprints.json: do_it is not that of the"),
+        ({"params": {FILE: {"more": "x", **right}}}, "dvc.yaml: s: params lack"),
+        ({"cmd": "universality do-that"}, "dvc.yaml: s: universality has no command 'do-that'"),
+        ({"deps": ("src/a.py",)}, "dvc.yaml: s: deps list src/a.py, which its fingerprint"),
+    ):
+        given = {"cmd": "universality do-it", "deps": (), "params": {FILE: right}} | changes
+        (found,) = dag.undeclared([stage("s", **given)], tmp_path / "src")
+        assert found.startswith(problem)
 
 
 def test_directory_hash_is_dvcs():

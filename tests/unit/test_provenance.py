@@ -7,6 +7,7 @@ import pytest
 
 from universality import provenance
 from universality.errors import InputError
+from universality.fingerprints import fingerprints
 from universality.provenance import Run
 from universality.stages.card import command
 from universality.summaries.files import write_summaries
@@ -30,9 +31,9 @@ stages:
     deps:
     - path: data/raw/weights
       md5: m1
-    - path: src/universality/train.py
-      md5: c1
     params:
+      fingerprints.json:
+        train: c1
       params.yaml:
         train.a:
           seed: 3
@@ -67,6 +68,9 @@ def root(tmp_path):
     (tmp_path / "dvc.yaml").write_text("artifacts:\n  model-a:\n    path: data/models/a\n")
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "x.json").write_text('{"a_one": {"r": 0.5, "n": 3}}')
+    code = tmp_path / "src" / "universality" / "stages" / "train.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("x = 1\n")
     summary = {"a_one": {"r": 0.5, "n": 3, "q": 7.0}, "a_1.5_b": {"s": 0.25}}
     write_summaries(tmp_path / "data" / "tables" / "summaries", {"x": summary})
     return tmp_path
@@ -112,8 +116,12 @@ def test_everything_a_result_was_made_from(root):
     assert found["named"] == ["train@a"]
     assert found["pinned"] == [{"artifact": "weights", "sha256": "abc"}]
     text = printed(root, "data/models/a")
-    for part in ("seed", "m2.dir", "c1  src/universality/train.py", "by fetch@weights", "abc"):
+    code = ("fingerprint c1, changed since", "    src/universality/stages/train.py")
+    for part in ("seed", "m2.dir", *code, "by fetch@weights", "abc"):
         assert part in text
+    now = fingerprints(root / "src")["train"]
+    (root / "dvc.lock").write_text(LOCK.replace("c1", now))
+    assert f"fingerprint {now}, as now" in printed(root, "train@a")
     assert "data/models/b" not in text
 
 

@@ -11,7 +11,7 @@ from universality.params.linked_maps import LinkedMaps
 from universality.params.matching import Pair
 from universality.saes.pages.dashboard_page import source, templates
 
-SCRIPTS = ("data", "picture", "panel", "details", "page")
+SCRIPTS = ("data.js", "picture.js", "panel.js", "details.js", "page.js")
 """Parts of the page's one script, in their order."""
 
 
@@ -94,7 +94,7 @@ def render(head: About, data: Mapping[str, Any], max_mb: float) -> str:
         items="maps",
         data=script_json(data),
         css=source(pages, "dashboard.css") + source(pages, "feature_map.css"),
-        js="".join(source(pages, f"{name}.js") for name in SCRIPTS),
+        js="".join(source(pages, name) for name in SCRIPTS),
     )
     size = len(page.encode()) / 1e6
     if size > max_mb:

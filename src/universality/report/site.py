@@ -40,8 +40,8 @@ def build(root: Path, out: Path) -> None:
     claims, tables, findings = content.claims(root), content.tables(root), content.findings(root)
     common: dict[str, Any] = {"studies": content.STUDIES, "marks": VERDICTS, "states": FINDINGS}
     _copy(root, out, pages)
-    _page(out / "index.html", "index.html", common, findings=findings, pages=pages, figures=studies,
-          has_paper=(out / "universality.pdf").is_file())  # fmt: skip
+    _page(out / "index.html", "overview.html", common, findings=findings, pages=pages,
+          figures=studies, has_paper=(out / "universality.pdf").is_file())  # fmt: skip
     for study in content.STUDIES:
         own = [claim for claim in claims if claim["study"] == study.id]
         _page(out / f"{study.id}.html", "study.html", common, study=study, claims=own,
