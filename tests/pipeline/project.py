@@ -39,6 +39,7 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         shutil.copy(ROOT / "profiles" / "smoke.yaml", folder / "params.yaml")
+        share_compiled(ROOT / "src", folder / "src")
         project = cls(folder)
         project("git", "init", "--quiet")
         project.commit()
@@ -47,6 +48,7 @@ class Project:
     def clone(self, folder: Path) -> "Project":
         """Return an empty clone: what git has, and none of the cache."""
         run(["git", "clone", "--quiet", str(self.folder), str(folder)], self.folder)
+        share_compiled(self.folder / "src", folder / "src")
         return Project(folder)
 
     def copy(self, folder: Path) -> "Project":
@@ -73,6 +75,19 @@ class Project:
     def lock(self) -> dict:
         """The stages of dvc.lock."""
         return read_lock(self.folder)
+
+
+def share_compiled(source: Path, target: Path) -> None:
+    """Give the copy `target` the kernels that numba has compiled for `source`, a minute of CPU."""
+    for index in source.rglob("*.nbi"):
+        file = index.parent.parent / f"{index.name.partition('.')[0]}.py"
+        copy = target / file.relative_to(source)
+        if not copy.is_file() or copy.read_bytes() != file.read_bytes():
+            continue
+        shutil.copystat(file, copy)  # numba compares times
+        (copy.parent / "__pycache__").mkdir(exist_ok=True)
+        for compiled in (*index.parent.glob(f"{index.stem}.*.nbc"), index):
+            shutil.copy(compiled, copy.parent / "__pycache__")
 
 
 def environment_of(folder: Path, **more: str) -> dict[str, str]:

@@ -11,6 +11,8 @@ from universality.provenance import ancestors
 pytestmark = pytest.mark.pipeline
 
 SUMMARY = "metrics/overview/summary.json"
+DVC = (PYTHON, "workflow/quick_dvc.py")
+"""Plain `dvc` reads the same YAML again in every process."""
 MODEL = "random_a"
 """Fewer stages read its SAEs than those of any other model, but three studies do."""
 
@@ -24,7 +26,7 @@ def project(finished, tmp_path_factory) -> Project:
 def sparser(project) -> set[str]:
     """The stages that ran when SAEs of one model got another sparsity."""
     change = ("-S", f"sae_models.{MODEL}.sparsity=12")
-    done = project(PYTHON, "workflow/quick_dvc.py", "exp", "run", "--name", "sparser", *change)
+    done = project(*DVC, "exp", "run", "--name", "sparser", *change)
     return ran(done)
 
 
@@ -43,7 +45,7 @@ def test_what_depends_on_the_change_runs_and_nothing_else(project, finished, spa
 
 
 def test_exp_show_has_a_few_numbers_of_every_study(project, sparser):
-    shown = json.loads(project("dvc", "exp", "show", "--json").stdout)
+    shown = json.loads(project(*DVC, "exp", "show", "--json").stdout)
     runs = {
         run["name"]: run["revs"][0]["data"] for rev in shown for run in rev["experiments"] or []
     }
@@ -52,17 +54,17 @@ def test_exp_show_has_a_few_numbers_of_every_study(project, sparser):
     assert list(run["metrics"]) == [SUMMARY]
     numbers = run["metrics"][SUMMARY]["data"]
     assert numbers["saes"][MODEL]["l0"] == pytest.approx(12, rel=0.2)
-    table = project("dvc", "exp", "show", "--only-changed", "--csv", "--drop", ".*src.*").stdout
+    table = project(*DVC, "exp", "show", "--only-changed", "--csv", "--drop", ".*src.*").stdout
     assert "sparser" in table
 
 
 def test_the_effect_is_seen_in_every_study_that_has_one(project, sparser):
-    found = json.loads(project("dvc", "metrics", "diff", "HEAD", "sparser", "--json").stdout)
+    found = json.loads(project(*DVC, "metrics", "diff", "HEAD", "sparser", "--json").stdout)
     diff = found["diff"][SUMMARY] if "diff" in found else found[SUMMARY]
     changed = {name.split(".")[0] for name, values in diff.items() if values["diff"]}
     assert {"saes", "matching", "similarity"} <= changed
     assert "models" not in changed  # the models are the same
-    table = project("dvc", "metrics", "diff", "HEAD", "sparser").stdout
+    table = project(*DVC, "metrics", "diff", "HEAD", "sparser").stdout
     assert f"saes.{MODEL}.explained_variance" in table
 
 
@@ -70,13 +72,13 @@ def test_the_tracked_numbers_of_one_study(project, sparser):
     """`metrics/<study>.json` has those that claims and findings rest on."""
     file = "metrics/matching.json"
     names = json.loads((project.folder / file).read_text())
-    done = project("dvc", "metrics", "diff", "HEAD", "sparser", "--targets", file, "--all")
+    done = project(*DVC, "metrics", "diff", "HEAD", "sparser", "--targets", file, "--all")
     assert names
     assert all(name in done.stdout for name in names)
 
 
 def test_plots_compare_curves_histograms_and_heat_maps(project, sparser):
-    done = project("dvc", "plots", "diff", "HEAD", "sparser", "--json")
+    done = project(*DVC, "plots", "diff", "HEAD", "sparser", "--json")
     plots = json.loads(done.stdout)["data"]
     assert len(plots) == 3
     for name, (plot,) in plots.items():
@@ -96,20 +98,20 @@ def test_plots_compare_curves_histograms_and_heat_maps(project, sparser):
 
 def test_the_files_are_as_they_were_after_going_back(project, sparser):
     project("git", "checkout", "--quiet", "--", ".")
-    project("dvc", "checkout", "--allow-missing", "--quiet")
-    assert ran(project("dvc", "repro")) == set()
+    project(*DVC, "checkout", "--allow-missing", "--quiet")
+    assert ran(project(*DVC, "repro")) == set()
 
 
 def test_a_queue_of_experiments(project, sparser):
     project("git", "checkout", "--quiet", "--", ".")
-    project("dvc", "exp", "run", "--queue", "--name", "few-2", "-S", "anatomy.few=2")
-    assert "Queued" in project("dvc", "queue", "status").stdout
-    project("dvc", "queue", "start")
+    project(*DVC, "exp", "run", "--queue", "--name", "few-2", "-S", "anatomy.few=2")
+    assert "Queued" in project(*DVC, "queue", "status").stdout
+    project(*DVC, "queue", "start")
     for _ in range(600):
-        status = project("dvc", "queue", "status").stdout
+        status = project(*DVC, "queue", "status").stdout
         if "Success" in status:
             break
         assert "Failed" not in status, project("dvc", "queue", "logs", "few-2", check=False).stdout
         time.sleep(1)
-    names = project("dvc", "exp", "list", "--name-only").stdout.split()
+    names = project(*DVC, "exp", "list", "--name-only").stdout.split()
     assert {"few-2", "sparser"} <= set(names)

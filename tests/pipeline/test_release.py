@@ -8,6 +8,8 @@ import tarfile
 import pytest
 from project import PYTHON, Project
 
+import repetitions
+
 pytestmark = pytest.mark.pipeline
 
 RELEASE = (PYTHON, "workflow/release.py")
@@ -17,7 +19,8 @@ RELEASE = (PYTHON, "workflow/release.py")
 def project(finished, tmp_path_factory) -> Project:
     """A clone with all data whose tables lie in its committed remote, as a maintainer has it."""
     project = finished.copy(tmp_path_factory.mktemp("release") / "project")
-    project("dvc", "push", "--quiet", *project(PYTHON, "workflow/dag.py", "tables").stdout.split())
+    tables = project(PYTHON, "workflow/dag.py", "tables").stdout.split()
+    project(PYTHON, "workflow/quick_dvc.py", "push", "--quiet", *tables)
     project.commit()
     return project
 
@@ -58,8 +61,9 @@ def test_release_and_its_manifest(project, tmp_path):
     first = archive.read_bytes()
     assert sha256 == hashlib.sha256(first).hexdigest()
     assert name == "dist/universality-1.2.3.tar.gz"
-    project(*RELEASE, "1.2.3")
-    assert archive.read_bytes() == first  # no times, no order of its own
+    if repetitions.RELEASE:
+        project(*RELEASE, "1.2.3")
+        assert archive.read_bytes() == first  # no times, no order of its own
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path, filter="data")
     manifest = json.loads((tmp_path / "manifest.json").read_text())
