@@ -14,13 +14,14 @@ READY = .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup repro figures pull push experiment verify release report bench audit api lint test
+.PHONY: help setup repro diff figures pull push experiment verify release report bench audit api lint test
 
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
 	@echo 'make repro PROFILE=smoke     the same with profiles/smoke.yaml, in runs/smoke'
 	@echo 'make repro RUNNER=snakemake  the same graph in parallel, with Snakemake'
 	@echo 'make repro RUNNER=slurm      the same on a cluster, from a login node'
+	@echo 'make diff                    what make repro has made, beside what is committed'
 	@echo 'make pull                    get the cached tables instead of computing them'
 	@echo 'make pull STUDY=matching     only those of one study (a folder of figures/)'
 	@echo 'make experiment SET=KEY=VALUE   change a parameter, run what depends on it, compare'
@@ -44,6 +45,9 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 
 repro: $(READY)
 	@$(BIN)/python workflow/run.py $(PROFILE) $(RUNNER)
+
+diff: $(READY)
+	@$(BIN)/python workflow/reproduction.py
 
 pull: $(READY)
 	@$(BIN)/python workflow/pull.py '$(STUDY)'

@@ -53,10 +53,21 @@ def run(profile: str, runner: str, *targets: str) -> int:
         if file:
             copy_tree(file, folder)
         status = _run(folder, RUNNERS[runner], list(targets), held)
+    if status == 0 and not file and not targets:
+        _say_whether_reproduced()
     if status == 0 and file:
         where = folder.relative_to(ROOT)
         sys.stderr.write(f"Profile {profile}: see {where}/figures and {where}/metrics\n")
     return status
+
+
+def _say_whether_reproduced() -> None:
+    import reproduction
+
+    try:
+        sys.stderr.write(reproduction.report(ROOT))
+    except InputError as error:  # a first run, of which nothing is committed yet
+        sys.stderr.write(f"not compared with what is committed: {error}\n")
 
 
 def _run(
