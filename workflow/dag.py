@@ -140,10 +140,10 @@ def final_outputs(stages: list[Stage]) -> list[str]:
 
 
 def layout(stages: list[Stage]) -> list[list[str]]:
-    """Return all outputs, and the folders that a stage reads as a whole."""
+    """Return all outputs, the folders that a stage reads as a whole, and the names of stages."""
     outputs = [out.path for stage in stages for out in stage.outputs]
     shared = {dep for stage in stages for dep in stage.deps if members(dep, outputs) != [dep]}
-    return [outputs, sorted(shared)]
+    return [outputs, sorted(shared), [stage.name for stage in stages]]
 
 
 def studies(stages: list[Stage]) -> dict[str, list[str]]:
@@ -152,7 +152,7 @@ def studies(stages: list[Stage]) -> dict[str, list[str]]:
     They are all that the makers of what the figures are drawn from keep in the remote `tables`. Of
     a folder that a stage reads as a whole it is all or nothing: with a part, the stage would run.
     """
-    outputs, folders = layout(stages)
+    outputs, folders, _ = layout(stages)
     found = {}
     for plot in stages:
         makers = [stage for stage in stages if any(o.path in plot.inputs for o in stage.outputs)]

@@ -52,7 +52,8 @@ def problems(root: Path, stages: "list[Stage]") -> list[str]:
         for stage in stages
         for out in entries.get(stage.name, {}).get("outs", [])
     }
-    return [
+    gone = [name for name in entries if name not in {stage.name for stage in stages}]
+    return [f"dvc.lock: {name} is no stage any more; `make repro` drops it" for name in gone] + [
         f"dvc.lock: {stage.name}: {problem}"
         for stage in stages
         for problem in _differences(root, stage, entries.get(stage.name), made)

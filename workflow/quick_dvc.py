@@ -32,7 +32,7 @@ import json
 import shlex
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +146,26 @@ def with_entry(text: str, entry: str) -> str:
     """Return `text` of a dvc.lock with the `entry` of a stage replaced, or added at the end."""
     head = entry.split("\n", 1)[0]
     lines = text.splitlines(keepends=True)
-    starts = [i for i, line in enumerate(lines) if line.startswith("  ") and line[2] not in " -#"]
-    for start, end in itertools.pairwise([*starts, len(lines)]):
+    for start, end in _entries(lines):
         if lines[start].rstrip("\n") == head:
             lines[start:end] = [entry]
             return "".join(lines)
     return text + entry
+
+
+def without_gone(text: str, stages: Collection[str]) -> str:
+    """Return `text` of a dvc.lock without the entries of all but these `stages`."""
+    lines = text.splitlines(keepends=True)
+    for start, end in reversed(_entries(lines)):
+        if lines[start].strip().rstrip(":").strip("'\"") not in stages:
+            del lines[start:end]
+    return "".join(lines)
+
+
+def _entries(lines: list[str]) -> list[tuple[int, int]]:
+    """Return where each entry of a dvc.lock begins and ends."""
+    starts = [i for i, line in enumerate(lines) if line.startswith("  ") and line[2] not in " -#"]
+    return list(itertools.pairwise([*starts, len(lines)]))
 
 
 def write_whole(path: Path, text: str) -> None:

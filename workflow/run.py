@@ -81,13 +81,26 @@ def _run(
     os.chdir(folder)
     quick_dvc.quicken()
     lock.require_readable()
-    for file in dag.strays(folder, *_layout()):
+    outputs, shared, names = _layout()
+    for file in dag.strays(folder, outputs, shared):
         sys.stderr.write(f"removing {file.relative_to(ROOT)}: no stage makes it any more\n")
         file.unlink()
     # The copy runs its own code, not that of the clone, which is the one installed.
     paths = [str(folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    return runner(targets, held)
+    status = runner(targets, held)
+    if status == 0 and not targets:
+        _forget_gone(names)
+    return status
+
+
+def _forget_gone(names: list[str]) -> None:
+    """Drop the entries of stages that are no more, which DVC keeps for ever."""
+    path = Path("dvc.lock")
+    before = path.read_text(encoding="utf-8")
+    after = quick_dvc.without_gone(before, set(names))
+    if after != before:
+        quick_dvc.write_whole(path, after)
 
 
 def _snakemake(held: int, profile: str, *arguments: str) -> int:

@@ -28,6 +28,12 @@ def test_a_new_entry_goes_to_the_end():
     assert quick_dvc.with_entry(LOCK, "  b:\n    cmd: x\n") == LOCK + "  b:\n    cmd: x\n"
 
 
+def test_entries_of_stages_that_are_gone_are_dropped():
+    assert quick_dvc.without_gone(LOCK, {"a", "b@c"}) == LOCK
+    assert quick_dvc.without_gone(LOCK, {"b@c"}) == LOCK.replace("  a:\n    cmd: one\n", "")
+    assert quick_dvc.without_gone(LOCK, {"a"}) == LOCK[: LOCK.index("  b@c:")]
+
+
 def test_a_file_is_written_whole(tmp_path, monkeypatch):
     path = tmp_path / "dvc.lock"
     path.write_text("before")
