@@ -265,6 +265,7 @@ def _many_at_once() -> None:
     one_by_one, plain = reproduce._reproduce, run._run
     turns: list[Turn] = []
     with_device: set[str] = set()
+    every_time: set[str] = set()
 
     def pull(stage: Any, paths: list[str]) -> None:
         if paths:
@@ -274,6 +275,7 @@ def _many_at_once() -> None:
         stages: list[Any], graph: Any = None, on_error: str = "fail", **options: Any
     ) -> list[Any]:
         with_device.update(stage.addressing for stage in stages if dag.demand(stage)[2])
+        every_time.update(stage.addressing for stage in stages if stage.always_changed)
         unusual = on_error != "fail" or any(options.get(name) for name in SERIAL)
         if graph is None or unusual:
             return one_by_one(stages, graph=graph, on_error=on_error, **options)
@@ -311,10 +313,12 @@ def _many_at_once() -> None:
     def run_command(executable: str | None, cmd: str, **options: Any) -> None:
         words = shlex.split(cmd, comments=False)
         with turns[0].given_away() if turns else contextlib.nullcontext():
-            if words[0] != COMMAND or set(cmd) & set("|&;<>()$`*?[]~"):
+            name = options["env"]["DVC_STAGE"]
+            # What runs every time must not wait for the imports of all the others.
+            foreign = words[0] != COMMAND or set(cmd) & set("|&;<>()$`*?[]~")
+            if foreign or name in every_time:
                 plain(executable, cmd, **options)
                 return
-            name = options["env"]["DVC_STAGE"]
             with gpus.one() if name in with_device else contextlib.nullcontext("") as device:
                 environment = {**options["env"], gpus.VARIABLE: device}
                 folder = Path(options["cwd"])
