@@ -19,8 +19,14 @@ if MODE not in ("exact", "fast"):
 dag.job.set_mode(MODE)  # not in the rules: another mode is no reason to run
 WITH_GPUS = config.get("gpus", bool(gpus.visible()))
 dag.check_inputs()
-STAGES = dag.load_stages()
+# The stage that reads the code is no rule: `check_inputs` has just done what it does, and `onstart`
+# has DVC record it.
+STAGES = [stage for stage in dag.load_stages() if not stage.always]
 dag.stamp(STAGES)
+
+
+onstart:
+    shell("python workflow/quick_dvc.py --wait-for-lock repro -q -s fingerprints")
 
 
 # Only what no other stage reads: after `make pull`, missing models are then no reason to run.

@@ -213,27 +213,14 @@ def stamp(stages: list[Stage]) -> None:
     """
     from dvc.utils.serialize import load_yaml
 
-    texts = {stage.name: _stamped(stage) for stage in stages}
-    old = [s for s in stages if not s.stamp.is_file() or s.stamp.read_text() != texts[s.name]]
+    old = [s for s in stages if not s.stamp.is_file() or s.stamp.read_text() != s.made_from]
     entries = load_yaml("dvc.lock")["stages"] if old and Path("dvc.lock").is_file() else {}
     job.MADE_FROM.mkdir(parents=True, exist_ok=True)
     for stage in old:
-        stage.stamp.write_text(texts[stage.name], encoding="utf-8")
+        stage.stamp.write_text(stage.made_from, encoding="utf-8")
         entry = entries.get(stage.name, {})
-        same = (entry.get("cmd"), entry.get("params", {})) == (stage.cmd, stage.params)
-        if same and not (stage.always and _differs(stage, entry)):
+        if (entry.get("cmd"), entry.get("params", {})) == (stage.cmd, stage.params):
             os.utime(stage.stamp, (1, 1))
-
-
-def _stamped(stage: Stage) -> str:
-    """Return what the stamp of `stage` holds: of the one that reads the code, also what it says."""
-    read = [lock.tracked_hash(Path(out.path)) for out in stage.outputs] if stage.always else []
-    return "\n".join([stage.made_from, *map(str, read)])
-
-
-def _differs(stage: Stage, entry: dict[str, Any]) -> bool:
-    made = {out["path"]: out["md5"] for out in entry.get("outs", [])}
-    return any(lock.tracked_hash(Path(o.path)) != made.get(o.path) for o in stage.outputs)
 
 
 def check_inputs() -> None:
