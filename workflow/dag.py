@@ -134,9 +134,10 @@ def members(dep: str, outputs: list[str]) -> list[str]:
 
 
 def final_outputs(stages: list[Stage]) -> list[str]:
-    """Return the outputs that no stage reads."""
+    """Return the outputs that no stage reads, but for what reads the code: it is no rule."""
     read = {path for stage in stages for path in stage.inputs}
-    return [out.path for stage in stages for out in stage.outputs if out.path not in read]
+    made = [out.path for stage in stages if not stage.always for out in stage.outputs]
+    return [path for path in made if path not in read]
 
 
 def layout(stages: list[Stage]) -> list[list[str]]:
