@@ -30,9 +30,10 @@ N_NAMED = 4
 
 def compare(root: Path, revision: str = "HEAD") -> dict[str, Any]:
     """Compare the results in `root` with those of the git `revision`."""
-    was = _lock(_committed(root, revision, "dvc.lock"))
-    if was is None:
+    text = _committed(root, revision, "dvc.lock")
+    if text is None:
         raise InputError(f"{revision} has no dvc.lock to compare with")
+    was = provenance.parse_lock(text, f"{revision}:dvc.lock")
     now = provenance.read_lock(root)
     record = json.loads(_committed(root, revision, provenance.RECORD) or '{"stages": {}}')
     noted = root / provenance.RECORD
@@ -95,15 +96,6 @@ def _committed(root: Path, revision: str, path: str) -> str | None:
     command = ["git", "show", f"{revision}:./{path}"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else None
-
-
-def _lock(text: str | None) -> provenance.Lock | None:
-    if text is None:
-        return None
-    from ruamel.yaml import YAML
-
-    found = provenance.parse_quickly(text)
-    return (YAML(typ="safe").load(text) if found is None else found)["stages"]
 
 
 def _stages(was: dict[str, Any], now: dict[str, Any], lock: provenance.Lock) -> dict[str, Any]:

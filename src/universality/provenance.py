@@ -141,16 +141,20 @@ def cpu_seconds(root: Path) -> dict[str, float]:
 
 def read_lock(root: Path) -> Lock:
     """Return the stages of `root`/dvc.lock."""
+    path = require(root / "dvc.lock")
+    return parse_lock(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_lock(text: str, name: str) -> Lock:
+    """Return the stages of the text of a dvc.lock; `name` is what an error calls it."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    path = require(root / "dvc.lock")
-    text = path.read_text(encoding="utf-8")
     try:
         found = parse_quickly(text)
         return (YAML(typ="safe").load(text) if found is None else found)["stages"]
     except (YAMLError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not a lock file of DVC; `git checkout dvc.lock`") from error
+        raise InputError(f"{name}: not a lock file of DVC; `git checkout dvc.lock`") from error
 
 
 def parse_quickly(text: str) -> Any:
