@@ -26,7 +26,7 @@ dag.stamp(STAGES)
 
 
 onstart:
-    shell("python workflow/quick_dvc.py --wait-for-lock repro -q -s fingerprints")
+    shell("python workflow/quick_dvc.py repro -q -s fingerprints")
 
 
 # Only what no other stage reads: after `make pull`, missing models are then no reason to run.

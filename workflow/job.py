@@ -50,8 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _exact(stage: str) -> list[str]:
-    # Waiting for the lock matters: without it, some of the parallel stages fail on it.
-    return ["--wait-for-lock", "repro", "-q", "-s", stage]
+    return ["repro", "-q", "-s", stage]
 
 
 def exact() -> int:

@@ -44,6 +44,13 @@ def test_the_same_numbers_give_the_same_bytes_in_any_order(tmp_path):
         assert a.read_bytes() == b.read_bytes()
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_what_is_not_finite_is_left_out(tmp_path, number):
+    """Neither JSON nor a sentence can hold it: a run on another processor once had a ratio to 0."""
+    write_summaries(tmp_path, {"steering": {"spread": {"times": number, "n": 3}}})
+    assert read_summaries(tmp_path, ["steering"]) == {"steering": {"spread": {"n": 3}}}
+
+
 def test_what_is_tracked_has_its_interval_null_and_p_beside_it():
     kept = chosen(NUMBERS, ["matching:a_1.5_b.r", "hierarchy:claim.value"])
     assert kept == {

@@ -5,6 +5,7 @@ A number has an address: `matching:ID.METRIC`. All of them are in
 findings and claims rest on are also in `metrics/<study>.json`, which git tracks.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,7 +19,10 @@ BESIDE = ("low", "high", "null", "null_high", "p")
 
 
 def write_summaries(directory: Path, studies: Mapping[str, Metrics]) -> None:
-    """Write a table for each study, one row a number."""
+    """Write a table for each study, one row a number.
+
+    A number that is not finite is left out: a ratio to nothing, the interval of a single seed.
+    """
     import pandas as pd
 
     for study, entries in studies.items():
@@ -26,6 +30,7 @@ def write_summaries(directory: Path, studies: Mapping[str, Metrics]) -> None:
             {"id": name, "metric": metric, "value": float(number)}
             for name, numbers in sorted(entries.items())
             for metric, number in sorted(numbers.items())
+            if math.isfinite(number)
         ]
         table = pd.DataFrame(rows, columns=["id", "metric", "value"])
         write_table(directory / f"{study}.parquet", table.astype({"value": "float64"}))
