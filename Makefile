@@ -60,7 +60,7 @@ verify: $(READY)
 	@$(BIN)/python workflow/dag.py verify
 
 figures: $(READY)
-	@$(BIN)/python workflow/figures.py $(FORMAT)
+	@$(BIN)/python workflow/figures.py '$(FORMAT)' '$(STUDY)'
 
 report: $(READY)
 	@$(BIN)/python workflow/report.py
@@ -96,4 +96,4 @@ lint: $(READY)
 	@$(BIN)/python workflow/dag.py check
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from project import PYTHON, Project
+from project import PYTHON, Project, share_compiled
 
 Factory = pytest.TempPathFactory
 
@@ -31,6 +31,9 @@ def by_runner(runner: str) -> Callable[[Path], Project]:
 
     def make(folder: Path) -> Project:
         project = Project.create(folder)
+        first = folder.parents[1] / "finished" / "project" / "src"
+        if first.is_dir():  # so one run compiles all kernels, and the other none
+            share_compiled(first, folder / "src")
         project(PYTHON, "workflow/run.py", "embedded", runner)
         return project
 

@@ -1,7 +1,6 @@
 """The whole pipeline at smoke size, under both runners, as a user runs it."""
 
 import json
-import shutil
 
 import pytest
 from project import PYTHON, Project, ran
@@ -52,17 +51,6 @@ def test_report_of_the_run(by_dvc):
         for name in made:
             assert f'href="{folder}/{name}/index.html"' in index
     assert by_dvc("git", "status", "--porcelain").stdout == ""
-
-
-def test_figures_in_another_format(by_dvc):
-    by_dvc(PYTHON, "workflow/figures.py", "pdf")
-    drawn = {path.relative_to(by_dvc.folder / "figures").with_suffix("").as_posix()
-             for path in (by_dvc.folder / "figures").glob("*/*.svg")}  # fmt: skip
-    folder = by_dvc.folder / "figures-pdf"
-    found = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.pdf")}
-    assert found == drawn
-    assert by_dvc("git", "status", "--porcelain").stdout == ""
-    shutil.rmtree(folder)
 
 
 def test_nothing_changed_nothing_runs(by_dvc):
@@ -130,22 +118,3 @@ def test_bad_parameters_stop_snakemake_before_any_job(by_snakemake):
     assert done.returncode != 0
     assert "n_nul" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_figures_from_cached_tables_alone(by_dvc, tmp_path):
-    """`make push`, then `make pull` and `make figures` in an empty clone without models."""
-    tables = by_dvc(PYTHON, "workflow/dag.py", "tables").stdout.split()
-    by_dvc("dvc", "push", *tables)
-    assert by_dvc(PYTHON, "workflow/dag.py", "check").stderr == ""
-    by_dvc.commit()
-    clone = by_dvc.clone(tmp_path / "clone")
-    clone(PYTHON, "workflow/pull.py")
-    drawn = [*sorted(f"figures/{study}" for study in STUDIES), "paper/tables"]
-    dry = clone("snakemake", *drawn, "--dry-run", "--cores", "1")
-    assert "Nothing to be done" in dry.stderr + dry.stdout
-    for name in ("figures", "metrics"):
-        shutil.rmtree(clone.folder / name)
-    clone(PYTHON, "workflow/figures.py")
-    assert clone("git", "status", "--porcelain").stdout == ""
-    assert not any((clone.folder / "data" / "models").glob("*"))
-    assert not any((clone.folder / "data" / "maps").glob("*"))

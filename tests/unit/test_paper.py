@@ -233,7 +233,7 @@ def test_few_numbers_of_a_study_are_tracked_and_they_are_those_of_its_summary(nu
 
 
 def test_there_are_few_figures_and_as_png_only_those_of_the_readme():
-    figures = [path.relative_to(ROOT).as_posix() for path in (ROOT / "figures").glob("*/*")]
+    figures = [path.relative_to(ROOT).as_posix() for path in (ROOT / "figures").glob("*/[!.]*")]
     assert len([path for path in figures if path.endswith(".svg")]) <= 40
     shown = re.findall(r"\]\((figures/[\w/]+\.png)\)", (ROOT / "README.md").read_text())
     assert sorted(path for path in figures if not path.endswith(".svg")) == sorted(set(shown))

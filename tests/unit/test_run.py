@@ -93,6 +93,12 @@ def test_another_format_goes_to_a_folder_of_its_own():
     }  # fmt: skip
     with pytest.raises(InputError, match="FORMAT is 'gif'; there are: pdf, png"):
         figures.main("gif")
+    both = COMMANDS | {"plot_models": "universality plot-models --out figures/models"}
+    assert figures.in_format(both, "pdf", "saes") == figures.in_format(COMMANDS, "pdf")
+    with pytest.raises(InputError, match="STUDY is 'sae'; there are: models, saes"):
+        figures.in_format(both, "pdf", "sae")
+    with pytest.raises(InputError, match="STUDY needs a FORMAT"):
+        figures.main("", "saes")
 
 
 def test_git_tracks_no_figure_of_another_format():
