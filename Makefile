@@ -5,6 +5,7 @@ PROFILE = embedded
 RUNNER = dvc
 STUDY =
 SET =
+FROM =
 FORMAT =
 VERSION =
 
@@ -21,6 +22,7 @@ help:
 	@echo 'make repro PROFILE=smoke     the same with profiles/smoke.yaml, in runs/smoke'
 	@echo 'make repro RUNNER=snakemake  the same graph in parallel, with Snakemake'
 	@echo 'make repro RUNNER=slurm      the same on a cluster, from a login node'
+	@echo 'make repro FROM=text         the same, with the pinned text made again'
 	@echo 'make diff                    what make repro has made, beside what is committed'
 	@echo 'make pull                    get the cached tables instead of computing them'
 	@echo 'make pull STUDY=matching     only those of one study (a folder of figures/)'
@@ -44,7 +46,7 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh $(PYTHON)
 
 repro: $(READY)
-	@$(BIN)/python workflow/run.py $(PROFILE) $(RUNNER)
+	@$(BIN)/python workflow/run.py $(PROFILE) $(RUNNER) $(if $(FROM),'--from=$(FROM)')
 
 diff: $(READY)
 	@$(BIN)/python workflow/reproduction.py

@@ -39,6 +39,7 @@ FIRST = (
     "pipeline/test_faults.py",
     "pipeline/test_remotes.py",
     "pipeline/test_experiments.py",
+    "pipeline/test_pins.py",
     "pipeline/test_figures.py",
     "pipeline/test_release.py",
     "pipeline/test_identity.py",

@@ -58,6 +58,8 @@ class Stage:
     """1 if the stage can use a device, else 0."""
     always: bool = False
     """Whether it runs in every run of DVC: the one that reads the code."""
+    pinned: str = ""
+    """The kind of what is made once and then taken from remote/, for example text: see pins.py."""
 
     @property
     def rule(self) -> str:
@@ -110,6 +112,7 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
         mem_mb=demand(stage)[1],
         gpus=demand(stage)[2],
         always=stage.always_changed,
+        pinned=(stage.meta or {}).get("pinned", ""),
     )
 
 
@@ -140,11 +143,23 @@ def final_outputs(stages: list[Stage]) -> list[str]:
     return [path for path in made if path not in read]
 
 
-def layout(stages: list[Stage]) -> list[list[str]]:
-    """Return all outputs, the folders that a stage reads as a whole, and the names of stages."""
+def layout(stages: list[Stage]) -> dict[str, Any]:
+    """Return what of the stages a run has to know; JSON can hold it.
+
+    All `outputs`; the folders that a stage reads as a whole (`shared`); the `names` of stages; kind
+    -> those that are `pinned`.
+    """
     outputs = [out.path for stage in stages for out in stage.outputs]
     shared = {dep for stage in stages for dep in stage.deps if members(dep, outputs) != [dep]}
-    return [outputs, sorted(shared), [stage.name for stage in stages]]
+    pinned: dict[str, list[str]] = {}
+    for stage in (stage for stage in stages if stage.pinned):
+        pinned.setdefault(stage.pinned, []).append(stage.name)
+    return {
+        "outputs": outputs,
+        "shared": sorted(shared),
+        "names": [stage.name for stage in stages],
+        "pinned": pinned,
+    }
 
 
 def studies(stages: list[Stage]) -> dict[str, list[str]]:
@@ -153,7 +168,8 @@ def studies(stages: list[Stage]) -> dict[str, list[str]]:
     They are all that the makers of what the figures are drawn from keep in the remote `tables`. Of
     a folder that a stage reads as a whole it is all or nothing: with a part, the stage would run.
     """
-    outputs, folders, _ = layout(stages)
+    known = layout(stages)
+    outputs, folders = known["outputs"], known["shared"]
     found = {}
     for plot in stages:
         makers = [stage for stage in stages if any(o.path in plot.inputs for o in stage.outputs)]
@@ -193,7 +209,9 @@ def undeclared(stages: list[Stage], source: Path) -> list[str]:
         declared = stage.params.get(fingerprints.FILE, {})
         if key not in found:
             problems.append(f"dvc.yaml: {stage.name}: universality has no command {words[1]!r}")
-        elif not stage.always and [*declared] != [key]:
+        elif stage.pinned and declared:
+            problems.append(f"dvc.yaml: {stage.name}: it is pinned, so it depends on no code")
+        elif not (stage.always or stage.pinned) and [*declared] != [key]:
             problems.append(
                 f"dvc.yaml: {stage.name}: params lack {fingerprints.FILE}: [{key}], the code that "
                 "its command runs"

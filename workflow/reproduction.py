@@ -19,6 +19,7 @@ from typing import Any
 from universality import provenance
 from universality.errors import InputError
 from universality.io import read_json, write_json
+from universality.params.base import read_yaml
 
 OUT = "reproduction.json"
 FINDINGS, VERDICTS = "paper/tables/findings.json", "paper/tables/published.json"
@@ -40,7 +41,7 @@ def compare(root: Path, revision: str = "HEAD") -> dict[str, Any]:
     present = read_json(noted) if noted.is_file() else {"stages": {}}
     return {
         "revision": revision,
-        "stages": _stages(record["stages"], present["stages"], now),
+        "stages": _stages(record["stages"], present["stages"], now, _pinned(root)),
         "processors": {"committed": _processors(record), "here": _processors(present)},
         "parameters": sorted(_changed_parameters(was, now)),
         "outputs": _outputs(was, now),
@@ -52,8 +53,12 @@ def compare(root: Path, revision: str = "HEAD") -> dict[str, Any]:
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """Give a comparison in at most ten lines."""
-    made, kept = found["stages"]["made"], found["stages"]["kept"]
-    yield f"Beside {found['revision']}: stages run here: {len(made)}, as committed: {len(kept)}"
+    stages = found["stages"]
+    made, kept, taken = (len(stages[key]) for key in ("made", "kept", "taken"))
+    yield (
+        f"Beside {found['revision']}: stages run here: {made}, as committed: {kept}, of which "
+        f"pinned: {taken}"
+    )
     here, there = (", ".join(found["processors"][key]) for key in ("here", "committed"))
     other = f"; committed: {there}, so last bits may differ" if here != there else ""
     yield f"  processor: {here}{other}"
@@ -98,9 +103,20 @@ def _committed(root: Path, revision: str, path: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _stages(was: dict[str, Any], now: dict[str, Any], lock: provenance.Lock) -> dict[str, Any]:
+def _stages(
+    was: dict[str, Any], now: dict[str, Any], lock: provenance.Lock, pinned: set[str]
+) -> dict[str, Any]:
     made = [name for name in lock if name in now and now[name] != was.get(name)]
-    return {"made": made, "kept": [name for name in lock if name not in made]}
+    kept = [name for name in lock if name not in made]
+    taken = [name for name in kept if name.partition("@")[0] in pinned]
+    return {"made": made, "kept": kept, "taken": taken}
+
+
+def _pinned(root: Path) -> set[str]:
+    """Return the stages, without their keys, whose outputs are pinned: see pins.py."""
+    found = read_yaml(root / "dvc.yaml")["stages"]
+    stages = {name: stage.get("do", stage) for name, stage in found.items()}
+    return {name for name, stage in stages.items() if "pinned" in stage.get("meta", {})}
 
 
 def _processors(record: dict[str, Any]) -> list[str]:

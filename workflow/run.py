@@ -1,6 +1,7 @@
 """Run the pipeline with one profile: `python workflow/run.py PROFILE RUNNER [TARGET ...]`.
 
-Targets are the runner's: stages for DVC, files or rules for Snakemake; without, it is everything.
+With `--from=KIND`, what is pinned of that kind is made again first: see pins.py. Targets are the
+runner's: stages for DVC, files or rules for Snakemake; without, it is everything.
 `embedded` is params.yaml itself and runs in place. Any other profile runs in runs/PROFILE, a copy
 of the source tree with the parameters of profiles/PROFILE.yaml as its params.yaml, so that the
 committed parameters, dvc.lock, metrics and figures stay as they are. A profile with the key `base`
@@ -23,6 +24,7 @@ from typing import Any
 import alone
 import forks
 import gpus
+import pins
 import quick_dvc
 from universality.errors import InputError
 
@@ -34,6 +36,7 @@ RUNNERS: dict[str, Callable[[list[str], int], int]] = {
     ),
     "slurm": lambda targets, held: _slurm(held, targets),
 }
+FROM = "--from="
 # Results, and what only the clone itself needs: a copy makes its own or does without.
 RESULTS = {
     "dvc.lock", "provenance.json", "metrics", "figures", "paper/universality.pdf", "paper/tables",
@@ -43,8 +46,10 @@ REPLACED = ("src", "workflow")
 """Folders that a copy gets anew, so that a file removed here is removed there."""
 
 
-def run(profile: str, runner: str, *targets: str) -> int:
+def run(profile: str, runner: str, *arguments: str) -> int:
     """Run `profile` and say where the results are; returns the runner's exit status."""
+    again = "".join(word.removeprefix(FROM) for word in arguments if word.startswith(FROM))
+    targets = [word for word in arguments if not word.startswith(FROM)]
     if runner not in RUNNERS:
         raise InputError(f"RUNNER is {runner!r}; there are: {', '.join(RUNNERS)}")
     file = None if profile == "embedded" else profile_file(profile)
@@ -52,7 +57,7 @@ def run(profile: str, runner: str, *targets: str) -> int:
     with alone.alone(folder) as held:
         if file:
             copy_tree(file, folder)
-        status = _run(folder, RUNNERS[runner], list(targets), held)
+        status = _run(folder, RUNNERS[runner], targets, held, again)
     if status == 0 and not file and not targets:
         _say_whether_reproduced()
     if status == 0 and file:
@@ -71,7 +76,11 @@ def _say_whether_reproduced() -> None:
 
 
 def _run(
-    folder: Path, runner: Callable[[list[str], int], int], targets: list[str], held: int
+    folder: Path,
+    runner: Callable[[list[str], int], int],
+    targets: list[str],
+    held: int,
+    again: str,
 ) -> int:
     import dag  # not at the top: a forked stage imports this file again
     import lock
@@ -81,16 +90,18 @@ def _run(
     os.chdir(folder)
     quick_dvc.quicken()
     lock.require_readable()
-    outputs, shared, names = _layout()
-    for file in dag.strays(folder, outputs, shared):
+    layout = _layout()
+    for file in dag.strays(folder, layout["outputs"], layout["shared"]):
         sys.stderr.write(f"removing {file.relative_to(ROOT)}: no stage makes it any more\n")
         file.unlink()
     # The copy runs its own code, not that of the clone, which is the one installed.
     paths = [str(folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    status = runner(targets, held)
+    pinned, by_time = layout["pinned"], runner is not RUNNERS["dvc"]
+    status = pins.make_again(pinned, again) if again else pins.take(pinned, by_time)
+    status = status or runner(targets, held)
     if status == 0 and not targets:
-        _forget_gone(names)
+        _forget_gone(layout["names"])
     return status
 
 
@@ -118,7 +129,7 @@ def _slurm(held: int, targets: list[str]) -> int:
     return _snakemake(held, "slurm", *targets)
 
 
-def _layout() -> list[list[str]]:
+def _layout() -> dict[str, Any]:
     """Return `dag.layout` of the working directory; a second to find out, so it is remembered."""
     import dag
 

@@ -1,8 +1,9 @@
 """Texts, and the tokens that a model sees of them.
 
-A corpus is a `datasets.DatasetDict` on disk with the splits `train` and `validation` and the
-columns `document` (int64 id) and `text`. Models with different tokenizers share the text, so every
-stage tokenizes for itself; `token_manifest` says exactly which tokens it used.
+A corpus is a folder with a parquet table (zstd) for each of the splits `train` and `validation`,
+with the columns `document` (int64 id) and `text`; `datasets.load_dataset` opens it.
+Models with different tokenizers share the text, so every stage tokenizes for itself;
+`token_manifest` says exactly which tokens it used.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from universality.errors import InputError
-from universality.io import atomic_directory, require
+from universality.io import atomic_directory, read_table, require, write_json, write_table
 from universality.randomness import generator
 
 SPLITS = ("train", "validation")
@@ -72,39 +73,33 @@ def write_corpus(path: Path, splits: dict[str, list[str]], origin: dict[str, Any
 
     `origin` says where the text comes from and goes into `manifest.json` beside hashes and ids.
     """
-    from datasets import Dataset, DatasetDict
+    import pandas as pd
 
-    datasets, manifest, first = {}, {"origin": origin}, 0
+    tables: dict[str, pd.DataFrame] = {}
+    manifest: dict[str, Any] = {"origin": origin}
+    first = 0
     for name in SPLITS:
         texts = splits[name]
         if not texts:
             raise InputError(f"{path}: the {name} split has no documents")
         ids = list(range(first, first + len(texts)))
         first += len(texts)
-        digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-        dataset = Dataset.from_dict({"document": ids, "text": texts})
-        # `datasets` would take a random fingerprint, and the bytes on disk would never repeat.
-        dataset._fingerprint = digest[:16]
-        datasets[name] = dataset
+        tables[name] = pd.DataFrame({"document": ids, "text": texts})
         manifest[name] = {
             "documents": [ids[0], ids[-1]],
             "n_characters": sum(map(len, texts)),
-            "sha256": digest,
+            "sha256": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
         }
     with atomic_directory(path) as temporary:
-        DatasetDict(datasets).save_to_disk(temporary)
-        text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-        (temporary / "manifest.json").write_text(text, encoding="utf-8")
+        for name, table in tables.items():
+            write_table(temporary / f"{name}.parquet", table)
+        write_json(temporary / "manifest.json", manifest)
 
 
 def read_corpus(path: Path, split: str, n_documents: int | None = None) -> tuple[list, list]:
     """Return document ids and texts of a split, the first `n_documents` of them."""
-    from datasets import load_from_disk
-
-    dataset = load_from_disk(str(require(path)))[split]
-    n = len(dataset) if n_documents is None else min(n_documents, len(dataset))
-    part: Any = dataset[:n]
-    return part["document"], part["text"]
+    table = read_table(require(path) / f"{split}.parquet")[:n_documents]
+    return table["document"].tolist(), table["text"].tolist()
 
 
 def split_documents(

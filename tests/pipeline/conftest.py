@@ -32,7 +32,7 @@ def by_runner(runner: str) -> Callable[[Path], Project]:
     def make(folder: Path) -> Project:
         project = Project.create(folder)
         first = folder.parents[1] / "finished" / "project" / "src"
-        if first.is_dir():  # so one run compiles all kernels, and the other none
+        if runner != "dvc" and first.is_dir():  # so only one run compiles kernels
             share_compiled(first, folder / "src")
         project(PYTHON, "workflow/run.py", "embedded", runner)
         return project

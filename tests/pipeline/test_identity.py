@@ -23,8 +23,6 @@ STAGES = (
     "train_saes@random_a",
     "match@seed_a_vs_sae_seed",
     "compare_spaces@seed_a_vs_sae_seed",
-    "feature_maps@seed_a_vs_sae_seed",
-    "steer_effects@stories15m",
 )
 """In an order in which they can run."""
 COMPILED = ("train_saes@seed_a", "match@seed_a_vs_sae_seed", "decompose_vectors@stories15m")

@@ -98,7 +98,7 @@ def test_plain_dvc_writes_the_same_bytes(by_dvc):
 
 
 def test_dvc_accepts_what_snakemake_ran(by_snakemake):
-    assert ran(by_snakemake("dvc", "repro")) == set()
+    assert ran(by_snakemake(PYTHON, "workflow/quick_dvc.py", "repro")) == set()
 
 
 def test_report_of_snakemake(by_snakemake):

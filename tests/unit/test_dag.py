@@ -68,10 +68,11 @@ def test_lock_matches_code_params_and_dvc_yaml(stages):
     assert lock.problems(ROOT, stages) == []
 
 
-def test_only_tables_lie_in_the_committed_remote(stages):
+def test_only_tables_and_what_is_pinned_lie_in_the_committed_remote(stages):
     for stage in stages:
         for out in stage.outputs:
-            assert (out.remote == "tables") == out.path.startswith("data/tables/"), out.path
+            expected = bool(stage.pinned) or out.path.startswith("data/tables/")
+            assert (out.remote == "tables") == expected, out.path
             assert out.in_cache == out.path.startswith("data/"), out.path
 
 
@@ -176,9 +177,16 @@ def test_strays_are_files_that_no_stage_makes(tmp_path):
         (tmp_path / name).write_text(name)
     makers = [stage(outputs=(dag.Output(p, p == "t/b", None, True),)) for p in ("t/a", "t/b")]
     found = dag.layout([*makers, stage("reader", deps=("t",))])
-    assert found == [["t/a", "t/b", "data/x"], ["t"], ["s@x", "s@x", "reader"]]
+    assert found == {
+        "outputs": ["t/a", "t/b", "data/x"],
+        "shared": ["t"],
+        "names": ["s@x", "s@x", "reader"],
+        "pinned": {},
+    }
+    assert dag.layout([stage("a", pinned="text"), stage("b")])["pinned"] == {"text": ["a"]}
     assert dag.strays(tmp_path, ["t/a", "t/b"], ["t"]) == [tmp_path / "t/old"]
-    assert dag.strays(tmp_path, *dag.layout(makers)[:2]) == []
+    known = dag.layout(makers)
+    assert dag.strays(tmp_path, known["outputs"], known["shared"]) == []
 
 
 def write(root, files):
@@ -191,12 +199,14 @@ def test_what_of_the_code_a_stage_must_declare(tmp_path):
     write(tmp_path, {"src/universality/stages/do_it.py": "x = 1\n"})
     right = fingerprints(tmp_path / "src")
     good = stage("good", cmd="universality do-it x", deps=(), params={FILE: right})
-    assert dag.undeclared([good], tmp_path / "src") == []
+    pinned = stage("pinned", cmd="universality do-it x", deps=(), params={}, pinned="text")
+    assert dag.undeclared([good, pinned], tmp_path / "src") == []
     for changes, problem in (
         ({"params": {}}, "dvc.yaml: s: params lack fingerprints.json: [do_it]"),
         ({"params": {FILE: {"do_it": "other"}}}, "fingerprints.json: do_it is not that of the"),
         ({"params": {FILE: {"more": "x", **right}}}, "dvc.yaml: s: params lack"),
         ({"cmd": "universality do-that"}, "dvc.yaml: s: universality has no command 'do-that'"),
+        ({"pinned": "text"}, "dvc.yaml: s: it is pinned, so it depends on no code"),
         ({"deps": ("src/a.py",)}, "dvc.yaml: s: deps list src/a.py, which its fingerprint"),
     ):
         given = {"cmd": "universality do-it", "deps": (), "params": {FILE: right}} | changes

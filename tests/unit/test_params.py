@@ -48,9 +48,9 @@ def test_section_is_read_and_frozen(tmp_path):
         ("    layer_a: 0", "    layer_a: 5", "names layer 5 of seed_a; there is: 0, 1"),
         ("    b_seed: 1\n    layer", "    b_seed: 0\n    layer", "feature_maps.* not as in pairs"),
         (
-            "linked_pairs:\n  seed_a_vs_sae_seed:\n    a: seed_a\n    b: seed_a",
-            "linked_pairs:\n  seed_a_vs_sae_seed:\n    a: seed_a\n    b: random_a",
-            r"linked_pairs\.seed_a_vs_sae_seed is not as in pairs",
+            "linked_pairs:\n  seed_a_vs_stories15m:\n    a: seed_a\n    b: stories15m",
+            "linked_pairs:\n  seed_a_vs_stories15m:\n    a: seed_a\n    b: random_a",
+            r"linked_pairs\.seed_a_vs_stories15m is not as in pairs",
         ),
         ("  random_a:\n    seed: 3", "  seed_a:\n    seed: 3", "model 'seed_a' is defined twice"),
     ],

@@ -32,6 +32,12 @@ stages:
     - path: data/m
       md5: mmm
 """
+YAML = """stages:
+  train:
+    foreach: [a]
+    do: {cmd: universality train, meta: {pinned: models}}
+  match: {cmd: universality match}
+"""
 NUMBERS = {"pair": {"r": 0.5, "r_low": 0.4, "r_high": 0.6, "n": 10, "null": 0.1, "value": 1.0,
                     "low": 0.9, "high": 1.1}}  # fmt: skip
 
@@ -49,6 +55,7 @@ def root(tmp_path):
             "machines": {"x": {"processor": "P"}},
             "stages": {"train@a": note("1"), "match": note("1")},
         }),
+        "dvc.yaml": YAML,
         "metrics/matching.json": json.dumps(NUMBERS),
         reproduction.FINDINGS: json.dumps({"one": {"holds": True}, "two": {"holds": True}}),
         reproduction.VERDICTS: json.dumps({"claims": [{"id": "park", "verdict": "holds"}]}),
@@ -64,7 +71,7 @@ def root(tmp_path):
 
 def test_the_same_results(root):
     assert reproduction.report(root).splitlines() == [
-        "Beside HEAD: stages run here: 0, as committed: 2",
+        "Beside HEAD: stages run here: 0, as committed: 2, of which pinned: 1",
         "  processor: P",
         "  outputs: 2 of 2 have the committed hash",
         "  numbers: 4 equal within rounding",
@@ -87,7 +94,7 @@ def test_everything_that_differs_is_named(root):
     verdicts = {"claims": [{"id": "park", "verdict": "inconclusive"}]}
     (root / reproduction.VERDICTS).write_text(json.dumps(verdicts))
     assert reproduction.report(root).splitlines() == [
-        "Beside HEAD: stages run here: 1, as committed: 1",
+        "Beside HEAD: stages run here: 1, as committed: 1, of which pinned: 1",
         "  processor: Q; committed: P, so last bits may differ",
         "  other parameters: train.a",
         "  outputs: 1 of 2 have the committed hash; others: data/m",

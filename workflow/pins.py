@@ -1,0 +1,61 @@
+"""What is made once and pinned: taken from the committed remote/ instead of being made again.
+
+A stage with `meta: {pinned: KIND}` in dvc.yaml depends on its parameters and inputs alone, not on
+code: a change of the code that samples text would otherwise make all text again, and with it
+everything. Its outputs lie in remote/, where `make push` puts them.
+"""
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pull
+from universality.errors import InputError
+from universality.provenance import read_lock
+
+QUICK = (sys.executable, "workflow/quick_dvc.py")
+Pinned = Mapping[str, Sequence[str]]
+"""Kind -> stages."""
+
+
+def take(pinned: Pinned, by_time: bool) -> int:
+    """Get what dvc.lock names and is not here; returns the exit status.
+
+    Snakemake decides `by_time` and would make again what came before its inputs. So for it, what
+    the pinned is made from is made here, by DVC, which compares hashes.
+    """
+    names = _missing(pinned)
+    if not names:
+        return 0
+    if _dvc("pull", "--quiet", *names) != 0:
+        sys.stderr.write(f"not in any remote, so it is made here: {', '.join(names)}\n")
+        return 0
+    if not by_time:
+        return 0
+    status = _dvc("repro", "--quiet", *names)
+    lock = read_lock(Path())
+    pull.date_alike(Path(out["path"]) for name in names for out in lock[name]["outs"])
+    return status
+
+
+def make_again(pinned: Pinned, kind: str) -> int:
+    """Make what is pinned of `kind` again, whatever is here; returns the exit status."""
+    if kind not in pinned:
+        raise InputError(f"FROM is {kind!r}; there are: {', '.join(sorted(pinned))}")
+    names = pinned[kind]
+    return _dvc("repro", *names) or _dvc("repro", "--force", "--single-item", *names)
+
+
+def _missing(pinned: Pinned) -> list[str]:
+    lock = read_lock(Path()) if Path("dvc.lock").is_file() else {}
+    return [
+        name
+        for names in pinned.values()
+        for name in names
+        if not all(Path(out["path"]).exists() for out in lock.get(name, {"outs": []})["outs"])
+    ]
+
+
+def _dvc(*arguments: str) -> int:
+    return subprocess.run([*QUICK, *arguments], check=False).returncode
