@@ -93,9 +93,8 @@ audit: $(READY)
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pyright
-	@$(BIN)/snakemake --lint
-	@$(BIN)/python workflow/dag.py check
+	@$(BIN)/pyright & others=0; $(BIN)/snakemake --lint && $(BIN)/python workflow/dag.py check || others=1; \
+	  wait $$! && exit $$others
 
 test: lint
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder

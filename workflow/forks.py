@@ -2,7 +2,8 @@
 
 Every stage imports torch and the model libraries, five seconds each: on Linux, one process imports
 them once and each stage is forked from it. Elsewhere libraries break, and the stage is a process
-like any other. Snakemake's jobs are processes of their own, which share one such server: `shared`.
+like any other, as it is with UNIVERSALITY_FORK=0. Snakemake's jobs are processes of their own,
+which share one such server: `shared`.
 """
 
 import contextlib
@@ -43,7 +44,7 @@ ALSO_PRELOADED = ["dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.st
 
 def server() -> ForkServerContext | None:
     """Return the process that stages are forked from, or None where they are not."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or os.environ.get("UNIVERSALITY_FORK") == "0":
         return None
     context = multiprocessing.get_context("forkserver")
     address = os.environ.get(SHARED)
@@ -115,10 +116,7 @@ def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) 
     if context:
         status = forked(context, _call, words, folder, environment, log)
     else:
-        with log.open("w", encoding="utf-8") as stream:
-            status = subprocess.run(
-                words, cwd=folder, env=environment, check=False, stdout=stream, stderr=stream
-            ).returncode
+        status = _process(words, folder, environment, log)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     took_up = "".join(line.removeprefix("used") for line in lines if line.startswith(_USED))
     why = {0: "", -signal.SIGKILL: "killed, perhaps for its memory, after "}
@@ -131,6 +129,26 @@ def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) 
             more += f"; no space left on the device of {folder}"
     sys.stderr.write(f"{name}: {took}{took_up}{more}\n")
     return status
+
+
+def _process(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> int:
+    """Run `words` in a process that imports all it needs; returns its exit status."""
+    with log.open("a", encoding="utf-8") as stream:
+        stream.truncate(0)
+        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=stream, stderr=stream)
+        _, status, use = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)  # else it is waited for again
+        stream.write(_said_of(use, environment))
+    return process.returncode
+
+
+def _said_of(use: resource.struct_rusage, environment: dict[str, str]) -> str:
+    """Return the last line of a stage's log."""
+    per_gb = 1e9 if sys.platform == "darwin" else 1e6
+    device = environment.get(gpus.VARIABLE)
+    where = f", GPU {device}" if device else ""
+    cpu = use.ru_utime + use.ru_stime
+    return f"{_USED}{cpu:.1f} s of CPU, {use.ru_maxrss / per_gb:.1f} GB{where}\n"
 
 
 def reasons(lines: list[str]) -> list[str]:
@@ -165,7 +183,7 @@ def run_beside(name: str, call: Callable[[], int], folder: Path) -> int:
 
 
 def used(name: str, folder: Path) -> Run | None:
-    """Return what the last run of stage `name` took, if it was forked."""
+    """Return what the last run of stage `name` took, if its log says so."""
     text = (folder / LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace")
     found = re.search(rf"^{_USED}(\S+) s of CPU, (\S+) GB(?:, GPU (\S+))?$", text, re.M)
     return Run.here(float(found[1]), float(found[2]), found[3] or "") if found else None
@@ -207,10 +225,6 @@ def _call(words: list[str], folder: Path, environment: dict[str, str], log: Path
     except KeyboardInterrupt:
         sys.exit("interrupted")
     finally:
-        use = resource.getrusage(resource.RUSAGE_SELF)
-        cpu, peak = use.ru_utime + use.ru_stime, use.ru_maxrss / 1e6
-        device = environment.get(gpus.VARIABLE)
-        where = f", GPU {device}" if device else ""
         sys.stdout.flush()
-        sys.stderr.write(f"{_USED}{cpu:.1f} s of CPU, {peak:.1f} GB{where}\n")
+        sys.stderr.write(_said_of(resource.getrusage(resource.RUSAGE_SELF), environment))
         sys.stderr.flush()

@@ -5,10 +5,16 @@ import shutil
 import pytest
 from project import PYTHON, Project, ran
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("no_forks")]
 
 TEXT = "sample_corpus@stories"
 READER = "train_tokenizer"
+
+
+@pytest.fixture
+def no_forks(monkeypatch):
+    """Each stage a process of its own, as on other systems than Linux: there are few."""
+    monkeypatch.setenv("UNIVERSALITY_FORK", "0")
 
 
 @pytest.fixture(scope="module")

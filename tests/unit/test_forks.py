@@ -71,3 +71,17 @@ def test_processes_share_one_server(tmp_path: Path) -> None:
     assert complaints == ""
     assert said.split() == [str(tmp_path), "word", "True", "3"]
     assert list((tmp_path / forks.LOGS).iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_of_its_own_says_what_it_took_as_well(tmp_path, monkeypatch, status):
+    monkeypatch.setenv("UNIVERSALITY_FORK", "0")
+    code = f"print('said'); sum(range(10_000_000)); raise SystemExit({status})"
+    words = [sys.executable, "-c", code]
+    assert forks.run("stage", words, tmp_path, dict(os.environ)) == status
+    said = (tmp_path / forks.LOGS / "stage.log").read_text().splitlines()
+    assert said[0] == "said"
+    assert len(said) == 2
+    run = forks.used("stage", tmp_path)
+    assert run is not None
+    assert run.cpu_seconds > 0
