@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+import parameter_sets
 from universality.corpora import load_tokenizer, tokenize
 from universality.features import (
     first_token_features,
@@ -39,7 +40,7 @@ SIZE = SmallModel(
 def make(root: Path) -> Path:
     """Fill `root`; the models of the pair have tokenizers of their own."""
     root.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "profiles" / "smoke.yaml", root / "params.yaml")
+    shutil.copy(parameter_sets.file("smoke"), root / "params.yaml")
     data = root / "data"
     for seed, (model, vocab_size) in enumerate((("seed_a", 300), ("stories15m", 270))):
         shape = SIZE.model_copy(update={"vocab_size": vocab_size})

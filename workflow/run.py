@@ -4,14 +4,13 @@ With `--from=KIND`, what is pinned of that kind is made again first: see pins.py
 runner's: stages for DVC, files or rules for Snakemake; without, it is everything.
 `embedded` is params.yaml itself and runs in place. Any other profile runs in runs/PROFILE, a copy
 of the source tree with the parameters of profiles/PROFILE.yaml as its params.yaml, so that the
-committed parameters, dvc.lock, metrics and figures stay as they are. A profile with the key `base`
-says only what differs from that file. The copy shares the DVC cache, and a later run updates it and
-continues.
+committed parameters, dvc.lock, metrics and figures stay as they are. A profile says only what
+differs from params.yaml: see overlays.py. The copy shares the DVC cache, and a later run updates it
+and continues.
 """
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ import forks
 import gpus
 import pins
 import quick_dvc
+from overlays import parameters
 from universality.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,28 +146,6 @@ def profile_file(profile: str) -> Path:
         known = ", ".join(["embedded", *sorted(p.stem for p in path.parent.glob("*.yaml"))])
         raise InputError(f"PROFILE is {profile!r}; there are: {known}")
     return path
-
-
-def parameters(profile: Path) -> str:
-    """Return the parameters of a profile as text: the file, or its `base` with it laid over."""
-    from ruamel.yaml import YAML
-
-    from universality.params.base import read_yaml
-
-    differing = read_yaml(profile)
-    if "base" not in differing:
-        return profile.read_text(encoding="utf-8")
-    base = read_yaml(profile.parent.parent / differing.pop("base"))
-    text = io.StringIO()
-    YAML().dump(_laid_over(base, differing), text)
-    return f"# {profile.name} laid over its base; written by workflow/run.py.\n{text.getvalue()}"
-
-
-def _laid_over(base: Any, differing: Any) -> Any:
-    """Return `base` with the keys of `differing`, mapping by mapping; anything else is replaced."""
-    if not isinstance(base, dict) or not isinstance(differing, dict):
-        return differing
-    return base | {key: _laid_over(base.get(key), value) for key, value in differing.items()}
 
 
 def copy_tree(profile: Path, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import parameter_sets
 from universality.provenance import read_lock
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ class Project:
             if not parents & RESULTS and (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
-        shutil.copy(ROOT / "profiles" / "smoke.yaml", folder / "params.yaml")
+        (folder / "params.yaml").write_text(parameter_sets.text("smoke"))
         share_compiled(ROOT / "src", folder / "src")
         project = cls(folder)
         project("git", "init", "--quiet")

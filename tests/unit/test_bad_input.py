@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+import parameter_sets
 from repetitions import times
 from universality.errors import InputError
 from universality.params.base import load_section, validate
@@ -92,7 +93,9 @@ def _is_one_line(message: str, start: str) -> None:
     assert "\n" not in message
 
 
-PARAMS = {name: _read(f"profiles/{name}.yaml") for name in ("smoke", "pretrained")}
+PARAMS = {
+    name: YAML(typ="safe").load(parameter_sets.text(name)) for name in ("smoke", "pretrained")
+}
 
 
 @settings(
@@ -134,7 +137,7 @@ def test_mutated_sources_are_fine_or_one_clear_line(data: st.DataObject) -> None
         _is_one_line(message, "sources.yaml: ")
 
 
-TEXT = (ROOT / "profiles" / "smoke.yaml").read_text(encoding="utf-8")
+TEXT = parameter_sets.text("smoke")
 CUTS = [TEXT[: len(TEXT) * part // 12] for part in range(12)]
 BROKEN = [TEXT.replace("corpus:", f"corpus{odd}", 1) for odd in ("\t:", ": [", ": &", ": !!x", "")]
 

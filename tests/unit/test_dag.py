@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import parameter_sets
 from universality.fingerprints import FILE, fingerprints
 from universality.params.base import Section, read_yaml
 from universality.params.complete import Params, load_params
@@ -16,7 +17,6 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 import dag  # noqa: E402  # pyright: ignore[reportMissingImports]
 import lock  # noqa: E402  # pyright: ignore[reportMissingImports]
-import run  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 PROFILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
 
@@ -92,13 +92,13 @@ def test_rules_are_unique_and_every_stage_is_reached(stages):
 def test_profile_is_valid(path, tmp_path):
     """As `make repro PROFILE=...` uses it: one with a base is laid over that."""
     used = tmp_path / "params.yaml"
-    used.write_text(run.parameters(path))
+    used.write_text(parameter_sets.overlays.parameters(path))
     load_params(used)
 
 
 @pytest.mark.parametrize("name", ["tinystories", "pretrained"])  # which no test runs as a whole
 def test_graph_of_the_profile_has_all_its_inputs(name, tmp_path, monkeypatch):
-    path = ROOT / "profiles" / f"{name}.yaml"
+    path = parameter_sets.file(name)
     for file in ("dvc.yaml", "data/sources.yaml", ".dvc/config"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)

@@ -1,11 +1,10 @@
 """Positions before and after steering: how far they go, and what maps keep of them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from stand_ins import Signs
 
+import parameter_sets
 from universality.errors import InputError
 from universality.geometry.maps import umap_map, umap_onto
 from universality.params.base import load_section
@@ -115,7 +114,7 @@ def test_new_rows_come_to_lie_among_those_they_are_like(rng):
         np.testing.assert_array_equal(one, other)
 
 
-SETTINGS = load_section(Path(__file__).parents[2] / "profiles" / "smoke.yaml", Maps, "maps")
+SETTINGS = load_section(parameter_sets.file("smoke"), Maps, "maps")
 SECTION = SteeredMap(
     contrasts=["one"], layers=[0], site="hook_mlp_out", multiplier=3, saes="saes/tiny", prefix="",
     sae_seed=0, seen=["blocks.1.hook_resid_post"], n_random=2, n_documents=5, n_tokens=8,

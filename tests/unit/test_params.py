@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+import parameter_sets
 from universality.errors import InputError
 from universality.params.base import load_section
 from universality.params.complete import load_params
 from universality.params.saes import SaeTraining
 
-TEXT = (Path(__file__).parents[2] / "profiles" / "smoke.yaml").read_text()
+TEXT = parameter_sets.text("smoke")
 
 
 def _write(tmp_path, text: str) -> Path:

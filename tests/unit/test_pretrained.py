@@ -18,12 +18,13 @@ import tiny_saes
 import torch
 from ruamel.yaml import YAML
 
+import parameter_sets
 from universality.errors import InputError
 from universality.params.base import read_yaml
 from universality.params.complete import load_params
 
 ROOT = tiny_hub.ROOT
-PROFILE = ROOT / "profiles" / "pretrained.yaml"
+PROFILE = parameter_sets.file("pretrained")
 MODELS = {
     "gpt2_small": ("gpt2", 12), "gemma_2b": ("gemma", 18), "pythia_70m": ("neox", 6),
     "pythia_160m": ("neox", 12), "llama_3_8b": ("llama", 32),

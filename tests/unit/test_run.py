@@ -12,6 +12,7 @@ from universality.params.base import read_yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
+import overlays  # noqa: E402  # pyright: ignore[reportMissingImports]
 import run  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 figures = importlib.import_module("figures")  # there is a folder of this name, too
@@ -30,7 +31,7 @@ def laid_over(profiles, text):
     path = profiles / "more.yaml"
     path.write_text(f"base: params.yaml\n{text}")
     merged = profiles / "merged.yaml"
-    merged.write_text(run.parameters(path))
+    merged.write_text(overlays.parameters(path))
     return read_yaml(merged)
 
 
@@ -47,6 +48,17 @@ def laid_over(profiles, text):
         ),
         ("pairs: {p: {a: x}}\n", {"pairs": {"p": {"a": "x"}}}),
         ("models: none\n", {"models": "none"}),
+        # What is empty or tagged replaces a mapping, and says all of it.
+        ("models: {}\n", {"models": {}}),
+        ("models: !only {a: {size: 5}}\n", {"models": {"a": {"size": 5}}}),
+        (
+            "models: {a: !only {size: 5}}\n",
+            {"models": {"a": {"size": 5}, "b": {"size": 4}}},
+        ),
+        (
+            "models: {c: !only {size: 5}}\n",
+            {"models": {"a": {"layers": [0, 1], "size": 3}, "b": {"size": 4}, "c": {"size": 5}}},
+        ),
     ],
 )
 def test_a_profile_is_laid_over_its_base(profiles, text, expected):
@@ -57,12 +69,21 @@ def test_a_profile_is_laid_over_its_base(profiles, text, expected):
 def test_a_complete_profile_is_taken_as_it_stands(profiles):
     path = profiles / "whole.yaml"
     path.write_text("# a comment\nseed: 3\n")
-    assert run.parameters(path) == "# a comment\nseed: 3\n"
+    assert overlays.parameters(path) == "# a comment\nseed: 3\n"
+
+
+@pytest.mark.parametrize("text", ["base: [", "base: params.yaml\nmodels: !other {}\n"])
+def test_what_is_no_yaml_is_one_line(profiles, text):
+    path = profiles / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"broken\.yaml: not valid YAML") as error:
+        overlays.parameters(path)
+    assert "\n" not in str(error.value)
 
 
 def test_the_profile_full_is_the_default_and_more(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text(run.parameters(ROOT / "profiles" / "full.yaml"))
+    path.write_text(overlays.parameters(ROOT / "profiles" / "full.yaml"))
     full, default = read_yaml(path), read_yaml(ROOT / "params.yaml")
     assert full != default
     assert full.keys() == default.keys()

@@ -1,6 +1,5 @@
 """The study of steering: contrasts, effects, downstream features, transfer, and `steer` itself."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from stand_ins import Signs
 
+import parameter_sets
 from universality.alignment import Alignment
 from universality.corpora import load_tokenizer
 from universality.errors import InputError
@@ -51,8 +51,6 @@ from universality.steering.study import (
 from universality.steering.transfer import Map, Reading, fit_maps, together, transferred
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
-import run  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 HOOK = "blocks.0.hook_resid_post"
 SHARED = Steering(method="mean", where="after_prompt", batch_rows=64, n_bootstrap=100, seed=0)
@@ -77,7 +75,7 @@ def test_the_contrasts_of_the_repository_are_valid_and_profiles_name_them(tmp_pa
     assert {"love_hate", "happy_sad", "she_he", "cat_dog", "parent_child"} <= set(contrasts)
     for path in (ROOT / "params.yaml", *(ROOT / "profiles").glob("*.yaml")):
         whole = tmp_path / path.name
-        whole.write_text(run.parameters(path))
+        whole.write_text(parameter_sets.overlays.parameters(path))
         params = load_params(whole)
         groups = [
             params.steering_models, params.steering_downstream, params.steered_maps,

@@ -17,11 +17,12 @@ import torch
 from ruamel.yaml import YAML
 from torch.nn.functional import cross_entropy
 
+import parameter_sets
 from universality.params.base import read_yaml
 from universality.params.complete import load_params
 
 ROOT = Path(__file__).resolve().parents[2]
-PROFILE = ROOT / "profiles" / "tinystories.yaml"
+PROFILE = parameter_sets.file("tinystories")
 MODELS = {"ts_1l_21m": (1, 32), "ts_2l_33m": (2, 32), "ts_1m": (8, 8), "ts_3m": (8, 16)}
 """Layers as in the real models, and a small width."""
 TEXTS = [
