@@ -42,7 +42,8 @@ def parameters(profile: Path) -> str:
     base = _read(profile.parent.parent / differing.pop("base"))
     yaml, text = YAML(), io.StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(laid_over(base, differing), text)
+    whole = base | {key: laid_over(base.get(key), value) for key, value in differing.items()}
+    yaml.dump(whole, text)
     return f"# {profile.name} laid over its base; written by workflow/run.py.\n{text.getvalue()}"
 
 
