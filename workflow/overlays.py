@@ -57,10 +57,10 @@ def laid_over(base: Any, differing: Any) -> Any:
 
 
 def _read(path: Path) -> Any:
-    yaml = YAML(typ="safe")
-    yaml.Constructor = _Constructor
+    safe = YAML(typ="safe")
+    safe.Constructor = _Constructor
     try:
-        return yaml.load(path.read_text(encoding="utf-8"))
+        return safe.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     except YAMLError as error:

@@ -213,8 +213,9 @@ def test_whole_pipeline_killed_often(finished, tmp_path, runner):
 def test_second_run_is_refused_and_does_no_harm(finished, tmp_path):
     """Nor does somebody who only looks on, with DVC's lock, while a stage ends."""
     project = never_run(finished, tmp_path / "project")
-    first = Run(project, *RUN, "dvc", "fetch@llama_tokenizer")
-    log = project.folder / ".dvc" / "tmp" / "stages" / "fetch@llama_tokenizer.log"
+    slow = "sample_corpus@stories"  # still at work when the second run comes
+    first = Run(project, *RUN, "dvc", slow)
+    log = project.folder / ".dvc" / "tmp" / "stages" / f"{slow}.log"
     while not log.exists():
         assert first.lasts(0.1), first.said.read_text()
     with (project.folder / ".dvc" / "tmp" / "lock").open() as dvcs:
@@ -231,7 +232,7 @@ def test_second_run_is_refused_and_does_no_harm(finished, tmp_path):
             assert first.lasts(0.1), first.said.read_text()
         assert first.lasts(4)  # DVC itself gives up after 3 seconds
     assert first.end() == 0, first.said.read_text()
-    assert_as_undisturbed(project, finished, "fetch@llama_tokenizer")
+    assert_as_undisturbed(project, finished, slow)
 
 
 # Disks.
