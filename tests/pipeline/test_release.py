@@ -70,7 +70,7 @@ def test_release_and_its_manifest(project, tmp_path):
     found = {
         path.relative_to(tmp_path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in tmp_path.rglob("*")
-        if path.is_file() and path.name != "manifest.json"
+        if path.is_file() and path != tmp_path / "manifest.json"
     }
     assert found == manifest["sha256"]
     parts = ("figures/matching/", "metrics/matching.json", "data/saes/", "data/tables/",
