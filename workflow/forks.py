@@ -133,8 +133,7 @@ def run(name: str, words: list[str], folder: Path, environment: dict[str, str]) 
 
 def _process(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> int:
     """Run `words` in a process that imports all it needs; returns its exit status."""
-    with log.open("a", encoding="utf-8") as stream:
-        stream.truncate(0)
+    with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=stream, stderr=stream)
         _, status, use = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)  # else it is waited for again

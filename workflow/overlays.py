@@ -39,10 +39,10 @@ def parameters(profile: Path) -> str:
     differing = _read(profile)
     if not isinstance(differing, dict) or "base" not in differing:
         return profile.read_text(encoding="utf-8")
-    base = _read(profile.parent.parent / differing.pop("base"))
+    whole = laid_over(_read(profile.parent.parent / differing["base"]), differing)
+    del whole["base"]
     yaml, text = YAML(), io.StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    whole = base | {key: laid_over(base.get(key), value) for key, value in differing.items()}
     yaml.dump(whole, text)
     return f"# {profile.name} laid over its base; written by workflow/run.py.\n{text.getvalue()}"
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pull
+from job import QUICK
 from universality.errors import InputError
 from universality.provenance import read_lock
 
-QUICK = (sys.executable, "workflow/quick_dvc.py")
 Pinned = Mapping[str, Sequence[str]]
 """Kind -> stages."""
 
@@ -25,17 +25,16 @@ def take(pinned: Pinned, by_time: bool) -> int:
     Snakemake decides `by_time` and would make again what came before its inputs. So for it, what
     the pinned is made from is made here, by DVC, which compares hashes.
     """
-    names = _missing(pinned)
-    if not names:
+    missing = _missing(pinned)
+    if not missing:
         return 0
-    if _dvc("pull", "--quiet", *names) != 0:
-        sys.stderr.write(f"not in any remote, so it is made here: {', '.join(names)}\n")
+    if _dvc("pull", "--quiet", *missing) != 0:
+        sys.stderr.write(f"not in any remote, so it is made here: {', '.join(missing)}\n")
         return 0
     if not by_time:
         return 0
-    status = _dvc("repro", "--quiet", *names)
-    lock = read_lock(Path())
-    pull.date_alike(Path(out["path"]) for name in names for out in lock[name]["outs"])
+    status = _dvc("repro", "--quiet", *missing)
+    pull.date_alike(path for paths in missing.values() for path in paths)
     return status
 
 
@@ -47,14 +46,12 @@ def make_again(pinned: Pinned, kind: str) -> int:
     return _dvc("repro", *names) or _dvc("repro", "--force", "--single-item", *names)
 
 
-def _missing(pinned: Pinned) -> list[str]:
+def _missing(pinned: Pinned) -> dict[str, list[Path]]:
+    """Return the stages that dvc.lock has and whose outputs are not all here, and these outputs."""
     lock = read_lock(Path()) if Path("dvc.lock").is_file() else {}
-    return [
-        name
-        for names in pinned.values()
-        for name in names
-        if not all(Path(out["path"]).exists() for out in lock.get(name, {"outs": []})["outs"])
-    ]
+    names = (name for names in pinned.values() for name in names if name in lock)
+    made = {name: [Path(out["path"]) for out in lock[name]["outs"]] for name in names}
+    return {name: paths for name, paths in made.items() if not all(p.exists() for p in paths)}
 
 
 def _dvc(*arguments: str) -> int:

@@ -23,9 +23,7 @@ from typing import Any
 import alone
 import forks
 import gpus
-import pins
 import quick_dvc
-from overlays import parameters
 from universality.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +82,7 @@ def _run(
 ) -> int:
     import dag  # not at the top: a forked stage imports this file again
     import lock
+    import pins
     from universality.params.complete import load_params
 
     load_params(folder / "params.yaml")
@@ -150,6 +149,8 @@ def profile_file(profile: str) -> Path:
 
 def copy_tree(profile: Path, folder: Path) -> None:
     """Make or update `folder`, the copy that runs with the parameters of `profile`."""
+    import overlays
+
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in REPLACED:
@@ -160,7 +161,7 @@ def copy_tree(profile: Path, folder: Path) -> None:
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)  # with its times, which Snakemake compares
-    params, text = folder / "params.yaml", parameters(profile)
+    params, text = folder / "params.yaml", overlays.parameters(profile)
     if not params.is_file() or params.read_text(encoding="utf-8") != text:
         params.write_text(text, encoding="utf-8")
     cache = ROOT / ".dvc" / "cache"

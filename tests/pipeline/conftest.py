@@ -40,6 +40,12 @@ def by_runner(runner: str) -> Callable[[Path], Project]:
     return make
 
 
+@pytest.fixture
+def no_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stage a process of its own, as on other systems than Linux: quicker for a few."""
+    monkeypatch.setenv("UNIVERSALITY_FORK", "0")
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: Factory) -> Project:
     """The project after `make repro`, committed."""

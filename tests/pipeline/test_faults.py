@@ -268,8 +268,8 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", path], check=False, capture_output=True)
 
 
-def test_full_and_read_only_disk(finished, disk, monkeypatch):
-    monkeypatch.setenv("UNIVERSALITY_FORK", "0")  # two small stages: quicker so
+@pytest.mark.usefixtures("no_forks")
+def test_full_and_read_only_disk(finished, disk):
     disk.leave(200)
     project = never_run(finished, disk.folder / "project")
     command = (*RUN, "dvc", "convert_llama2c@stories15m")
@@ -303,8 +303,8 @@ def test_full_and_read_only_disk(finished, disk, monkeypatch):
     assert_as_undisturbed(project, finished, "convert_llama2c@stories15m")
 
 
-def test_a_file_in_place_of_a_folder(finished, tmp_path, monkeypatch):
-    monkeypatch.setenv("UNIVERSALITY_FORK", "0")
+@pytest.mark.usefixtures("no_forks")
+def test_a_file_in_place_of_a_folder(finished, tmp_path):
     project = never_run(finished, tmp_path / "project")
     raw = project.folder / "data" / "raw"
     raw.write_text("")

@@ -28,10 +28,8 @@ def test_figures_in_another_format(by_dvc):
 
 def test_figures_from_cached_tables_alone(by_dvc, tmp_path):
     """`make push`, then `make pull` and `make figures` in an empty clone without models."""
-    tables = by_dvc(PYTHON, "workflow/dag.py", "tables").stdout.split()
-    by_dvc(PYTHON, "workflow/quick_dvc.py", "push", *tables)
+    by_dvc.push_tables()
     assert by_dvc(PYTHON, "workflow/dag.py", "check").stderr == ""
-    by_dvc.commit()
     clone = by_dvc.clone(tmp_path / "clone")
     clone(PYTHON, "workflow/pull.py")
     drawn = [*sorted(f"figures/{study}" for study in STUDIES), "paper/tables"]

@@ -1,7 +1,5 @@
 """What is pinned is taken from the committed remote/, by both runners, unless it is to be other."""
 
-import shutil
-
 import pytest
 from project import PYTHON, Project, ran
 
@@ -11,20 +9,11 @@ TEXT = "sample_corpus@stories"
 READER = "train_tokenizer"
 
 
-@pytest.fixture
-def no_forks(monkeypatch):
-    """Each stage a process of its own, as on other systems than Linux: there are few."""
-    monkeypatch.setenv("UNIVERSALITY_FORK", "0")
-
-
 @pytest.fixture(scope="module")
 def pinned(finished, tmp_path_factory) -> Project:
     """A project whose remote/ is committed, as this repository's is."""
     project = finished.copy(tmp_path_factory.mktemp("pins") / "project")
-    tables = project(PYTHON, "workflow/dag.py", "tables").stdout.split()
-    assert "data/corpora/stories" in tables
-    project(PYTHON, "workflow/quick_dvc.py", "push", *tables)
-    project.commit()
+    assert "data/corpora/stories" in project.push_tables()
     return project
 
 
@@ -64,4 +53,3 @@ def test_what_the_remote_has_lost_is_made_here(pinned, tmp_path):
     assert f"not in any remote, so it is made here: {TEXT}" in done.stderr
     assert TEXT in ran(done)
     assert clone.lock == pinned.lock
-    shutil.rmtree(clone.folder)

@@ -19,9 +19,7 @@ RELEASE = (PYTHON, "workflow/release.py")
 def project(finished, tmp_path_factory) -> Project:
     """A clone with all data whose tables lie in its committed remote, as a maintainer has it."""
     project = finished.copy(tmp_path_factory.mktemp("release") / "project")
-    tables = project(PYTHON, "workflow/dag.py", "tables").stdout.split()
-    project(PYTHON, "workflow/quick_dvc.py", "push", "--quiet", *tables)
-    project.commit()
+    project.push_tables()
     return project
 
 
