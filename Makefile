@@ -14,6 +14,9 @@ READY = .venv/installed
 # Stages call `universality`, which lives there; nothing is written outside the clone and caches.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Else every process would compile the libraries anew, eight seconds for what a stage imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL = help
 .PHONY: help setup repro diff figures pull push experiment verify release report bench audit api lint test
 

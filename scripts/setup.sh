@@ -43,9 +43,8 @@ if ! { in_range .venv/bin/python && .venv/bin/pip --version; } >/dev/null 2>&1; 
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "installing requirements.lock into .venv (some minutes the first time)"
+# --no-compile: Python keeps the bytecode of what it imports, a third of all files.
 .venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement requirements.lock
 # What is still lacking is torch: which build of it is this machine's choice, so it has no hash.
 .venv/bin/python -m pip install --quiet --no-compile --no-build-isolation --editable .
-# pip would compile on one core. A few files of packages are no Python of this version: not ours.
-.venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 touch .venv/installed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from project import PYTHON, Project, share_compiled
+from project import PYTHON, Project
 
 Factory = pytest.TempPathFactory
 
@@ -31,9 +31,6 @@ def by_runner(runner: str) -> Callable[[Path], Project]:
 
     def make(folder: Path) -> Project:
         project = Project.create(folder)
-        first = folder.parents[1] / "finished" / "project" / "src"
-        if runner != "dvc" and first.is_dir():  # so only one run compiles kernels
-            share_compiled(first, folder / "src")
         project(PYTHON, "workflow/run.py", "embedded", runner)
         return project
 

@@ -40,7 +40,7 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         (folder / "params.yaml").write_text(parameter_sets.text("smoke"))
-        share_compiled(ROOT / "src", folder / "src")
+        share_compiled(folder / "src")
         project = cls(folder)
         project("git", "init", "--quiet")
         project.commit()
@@ -49,7 +49,7 @@ class Project:
     def clone(self, folder: Path) -> "Project":
         """Return an empty clone: what git has, and none of the cache."""
         run(["git", "clone", "--quiet", str(self.folder), str(folder)], self.folder)
-        share_compiled(self.folder / "src", folder / "src")
+        share_compiled(folder / "src")
         return Project(folder)
 
     def copy(self, folder: Path) -> "Project":
@@ -85,17 +85,25 @@ class Project:
         return read_lock(self.folder)
 
 
-def share_compiled(source: Path, target: Path) -> None:
-    """Give the copy `target` the kernels that numba has compiled for `source`, a minute of CPU."""
-    for index in source.rglob("*.nbi"):
-        file = index.parent.parent / f"{index.name.partition('.')[0]}.py"
-        copy = target / file.relative_to(source)
-        if not copy.is_file() or copy.read_bytes() != file.read_bytes():
+def share_compiled(folder: Path) -> None:
+    """Let the copy of the package in `folder` use the kernels that numba compiles for this one.
+
+    They are a minute of CPU. numba keeps them beside the code and goes by its time and size.
+    """
+    for ours in (ROOT / "src").rglob("*.py"):
+        if "import numba" not in ours.read_text(encoding="utf-8"):
             continue
-        shutil.copystat(file, copy)  # numba compares times
-        (copy.parent / "__pycache__").mkdir(exist_ok=True)
-        for compiled in (*index.parent.glob(f"{index.stem}.*.nbc"), index):
-            shutil.copy(compiled, copy.parent / "__pycache__")
+        theirs = folder / ours.relative_to(ROOT / "src")
+        for file in ours.parent.glob("*.py"):
+            copy = theirs.with_name(file.name)
+            if copy.is_file() and copy.read_bytes() == file.read_bytes():
+                shutil.copystat(file, copy)
+        compiled = theirs.with_name("__pycache__")
+        same = theirs.is_file() and theirs.read_bytes() == ours.read_bytes()
+        if same and not compiled.is_symlink():
+            shutil.rmtree(compiled, ignore_errors=True)
+            ours.with_name("__pycache__").mkdir(exist_ok=True)
+            compiled.symlink_to(ours.with_name("__pycache__"))
 
 
 def environment_of(folder: Path, **more: str) -> dict[str, str]:

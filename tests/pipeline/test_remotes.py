@@ -9,7 +9,7 @@ import pytest
 import servers
 from project import PARSED, PYTHON, Project, ran
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("no_forks")]
 
 UNPUSHED = ("data/raw/", "data/activations/")
 """What `push: false` in dvc.yaml keeps here: downloads, and what is large and quick to make."""
