@@ -49,32 +49,32 @@ $(READY): requirements.lock pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh $(PYTHON)
 
 repro: $(READY)
-	@$(BIN)/python workflow/run.py $(PROFILE) $(RUNNER) $(if $(FROM),'--from=$(FROM)')
+	@$(BIN)/python pipeline/run.py $(PROFILE) $(RUNNER) $(if $(FROM),'--from=$(FROM)')
 
 diff: $(READY)
-	@$(BIN)/python workflow/reproduction.py
+	@$(BIN)/python pipeline/reproduction.py
 
 pull: $(READY)
-	@$(BIN)/python workflow/pull.py '$(STUDY)'
+	@$(BIN)/python pipeline/pull.py '$(STUDY)'
 
 experiment: $(READY)
-	@$(BIN)/python workflow/quick_dvc.py exp run --set-param '$(SET)'
+	@$(BIN)/python pipeline/quick_dvc.py exp run --set-param '$(SET)'
 	@$(BIN)/dvc metrics diff
 
 verify: $(READY)
-	@$(BIN)/python workflow/dag.py verify
+	@$(BIN)/python pipeline/dag.py verify
 
 figures: $(READY)
-	@$(BIN)/python workflow/figures.py '$(FORMAT)' '$(STUDY)'
+	@$(BIN)/python pipeline/figures.py '$(FORMAT)' '$(STUDY)'
 
 report: $(READY)
-	@$(BIN)/python workflow/report.py
+	@$(BIN)/python pipeline/report.py
 
 push: $(READY)
-	@$(BIN)/python workflow/quick_dvc.py push `$(BIN)/python workflow/dag.py tables`
+	@$(BIN)/python pipeline/quick_dvc.py push `$(BIN)/python pipeline/dag.py tables`
 
 release: $(READY)
-	@$(BIN)/python workflow/release.py $(VERSION)
+	@$(BIN)/python pipeline/release.py $(VERSION)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/sampling.py data/models/stories15m
@@ -87,7 +87,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/feature_map_page.py
 
 api: $(READY)
-	@$(BIN)/python workflow/api.py api
+	@$(BIN)/python pipeline/api.py api
 
 # Asks the vulnerability service of PyPI, so it needs the network.
 audit: $(READY)
@@ -96,7 +96,8 @@ audit: $(READY)
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pyright & others=0; $(BIN)/snakemake --lint && $(BIN)/python workflow/dag.py check || others=1; \
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/pyright & others=0; $(BIN)/snakemake --lint && $(BIN)/python pipeline/dag.py check || others=1; \
 	  wait $$! && exit $$others
 
 test: lint

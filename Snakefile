@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+sys.path.insert(0, str(Path(workflow.basedir) / "pipeline"))
 import dag
 import gpus
 
@@ -26,7 +26,7 @@ dag.stamp(STAGES)
 
 
 onstart:
-    shell("python workflow/quick_dvc.py repro -q -s fingerprints")
+    shell("python pipeline/quick_dvc.py repro -q -s fingerprints")
 
 
 # Only what no other stage reads: after `make pull`, missing models are then no reason to run.
@@ -52,14 +52,14 @@ for stage in STAGES:
         log:
             f".snakemake/stages/{stage.rule}.log",
         conda:
-            "workflow/environment.yaml"
+            "pipeline/environment.yaml"
         threads: stage.threads
         resources:
             mem_mb=stage.mem_mb,
             gpu=stage.gpus if WITH_GPUS else 0,
         shell:
-            "python workflow/job.py {params.stage} {resources.gpu} > {log} 2>&1"
+            "python pipeline/job.py {params.stage} {resources.gpu} > {log} 2>&1"
 
 
 onsuccess:
-    shell("python workflow/job.py commit")
+    shell("python pipeline/job.py commit")

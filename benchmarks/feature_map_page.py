@@ -17,14 +17,14 @@ import pandas as pd
 import scipy.sparse as sp
 from playwright.sync_api import Page, sync_playwright
 
-from universality.feature_map.content import Layer, Side, page_data
-from universality.feature_map.page import about, render
-from universality.feature_map.partners import NAMES, Paired
-from universality.feature_map.words import describe, words_of
-from universality.matching.pairings import Pairing
-from universality.params.linked_maps import LinkedMaps
-from universality.params.matching import Pair
-from universality.saes.pages.dashboard import positions
+from universality.core.contexts import positions
+from universality.studies.matching.pairings import Pairing
+from universality.studies.matching.params.matching import Pair
+from universality.studies.spaces.linked_maps.content import Layer, Side, page_data
+from universality.studies.spaces.linked_maps.page import about, render
+from universality.studies.spaces.linked_maps.partners import NAMES, Paired
+from universality.studies.spaces.linked_maps.words import describe, words_of
+from universality.studies.spaces.params.linked_maps import LinkedMaps
 
 N_FEATURES, N_LAYERS, N_POSITIONS, N_DOCUMENTS, N_WORDS, L0 = 5000, 3, 20000, 100, 3000, 32
 REPEATS = 5

@@ -15,9 +15,9 @@ import time
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 
-from universality.hierarchy.claims import family
-from universality.hierarchy.graph import Concepts
-from universality.hierarchy.vectors import concept_vectors, shared_moments
+from universality.studies.hierarchy.claims import family
+from universality.studies.hierarchy.graph import Concepts
+from universality.studies.hierarchy.vectors import concept_vectors, shared_moments
 
 TARGET = 60
 SMALLEST, LARGEST = 51, 17_000

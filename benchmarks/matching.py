@@ -23,9 +23,9 @@ import numba
 import numpy as np
 import scipy.sparse as sp
 
-from universality.io import write_sparse
-from universality.matching.engine.partners import Matcher
-from universality.matching.engine.sparse_file import open_sparse
+from universality.core.engine.partners import Matcher
+from universality.core.engine.sparse_file import open_sparse
+from universality.core.io import write_sparse
 
 K = 5
 SPREAD = 1.5  # standard deviation of the log of the firing rates

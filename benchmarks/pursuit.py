@@ -15,7 +15,7 @@ import time
 import numpy as np
 from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 
-from universality.steering.pursuit import (
+from universality.core.pursuit import (
     Codes,
     gradient_pursuit,
     gram_matrix,

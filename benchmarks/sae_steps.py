@@ -21,10 +21,10 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import numpy as np
 import torch
 
-from universality.activations import open_activations
-from universality.io import read_json
-from universality.params.saes import Recipe, SaeTraining
-from universality.saes.training.loop import Job, train_sae
+from universality.core.activations import open_activations
+from universality.core.io import read_json
+from universality.studies.saes.params.saes import Recipe, SaeTraining
+from universality.studies.saes.training.loop import Job, train_sae
 
 SPARSITY = {
     "topk": 32, "batchtopk": 32, "matryoshka": 32, "standard": 5, "jumprelu": 0.5, "gated": 8,

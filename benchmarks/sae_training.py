@@ -31,13 +31,13 @@ from sae_lens import (
     TopKTrainingSAEConfig,
 )
 
-from universality.activations import collect, open_activations, write_cache
-from universality.corpora import load_tokens
-from universality.io import read_json
-from universality.models import load_bridge
-from universality.params.activations import Activations
-from universality.params.saes import Recipe, SaeTraining
-from universality.saes.training.loop import Job, train_sae
+from universality.core.activations import collect, open_activations, write_cache
+from universality.core.corpora import load_tokens
+from universality.core.io import read_json
+from universality.core.models import load_bridge
+from universality.core.params.activations import Activations
+from universality.studies.saes.params.saes import Recipe, SaeTraining
+from universality.studies.saes.training.loop import Job, train_sae
 
 K, EXPANSION, BATCH, RATE, CONTEXT = 32, 8, 4096, 0.003, 256
 

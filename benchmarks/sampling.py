@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from universality.sampling import sample_documents
+from universality.core.sampling import sample_documents
 
 BATCH, TOKENS, REPEATS = 128, 128, 3
 

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.cross_decomposition import CCA
 from sklearn.exceptions import ConvergenceWarning
 
-from universality.similarity import linear
+from universality.studies.spaces.similarity import linear
 
 
 def samples(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
-from universality import provenance
+from universality.present import provenance
 
 ROOT = Path(__file__).parents[1]
 STORE = ROOT / "remote" / "files" / "md5"

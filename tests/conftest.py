@@ -16,8 +16,8 @@ from filelock import FileLock
 from hypothesis import settings
 
 from repetitions import times
-from universality.errors import InputError
-from universality.params.base import load_section
+from universality.core.errors import InputError
+from universality.core.params.base import load_section
 from universality.sources.catalogue import Artifact, HubPlace
 from universality.sources.fetch import MIRROR_VARIABLE, cache_directory, fetch, sha256_of
 
@@ -89,7 +89,7 @@ def artifact() -> Callable[[str], Path]:
 
 
 def _convert_llama2c(weights: Path, tokenizer: Path, out: Path) -> Path:
-    from universality.stages.convert_llama2c import command
+    from universality.studies.models.stages.convert_llama2c import command
 
     command(weights=weights, tokenizer=tokenizer, out=out)
     return out
@@ -116,7 +116,7 @@ def stories260k_dir(
 @pytest.fixture(scope="session")
 def smollm2_dir(artifact: Callable[[str], Path]) -> Path:
     """The converted SmolLM2; it is large, so the newest conversion stays in the user's cache."""
-    from universality.stages.convert_gguf import command
+    from universality.studies.models.stages.convert_gguf import command
 
     file = artifact("smollm2_gguf")
     package = ROOT / "src" / "universality"

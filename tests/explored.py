@@ -8,17 +8,17 @@ import pandas as pd
 import torch
 
 import parameter_sets
-from universality.corpora import load_tokenizer, tokenize
-from universality.features import (
+from universality.core.corpora import load_tokenizer, tokenize
+from universality.core.features import (
     first_token_features,
     position_table,
     sparse_features,
     write_features,
 )
-from universality.io import read_sparse, write_table
-from universality.models import load_bridge, new_model, save_model, train_tokenizer
-from universality.params.matching import Pair
-from universality.params.models import SmallModel
+from universality.core.io import read_sparse, write_table
+from universality.core.models import load_bridge, new_model, save_model, train_tokenizer
+from universality.core.params.models import SmallModel
+from universality.studies.matching.params.matching import Pair
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [

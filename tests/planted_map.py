@@ -9,11 +9,16 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from universality.corpora import write_corpus
-from universality.io import write_arrays, write_json, write_sparse, write_table
-from universality.matching.files import read_pair
-from universality.matching.pair_study import match_pair
-from universality.params.matching import ConceptLists, Concepts, Matching, PairFilters
+from universality.core.corpora import write_corpus
+from universality.core.io import write_arrays, write_json, write_sparse, write_table
+from universality.studies.matching.files import read_pair
+from universality.studies.matching.pair_study import match_pair
+from universality.studies.matching.params.matching import (
+    ConceptLists,
+    Concepts,
+    Matching,
+    PairFilters,
+)
 
 ENDS = "</script><script>alert(1)</script>"
 WORDS = [" cat", " sun", " <b>", "\n", f" {ENDS}", " &amp;", " dog", " Cat"]
@@ -105,7 +110,7 @@ def positions(documents: list[list[str]]) -> pd.DataFrame:
 
 def _grid(folder: Path, file: str, d: int, dead: int, seed: int) -> pd.DataFrame:
     """Return made coordinates of the features that fire, in rows of four, from below left."""
-    from universality.io import read_sparse
+    from universality.core.io import read_sparse
 
     tables = []
     for layer in (0, 1):
@@ -128,7 +133,7 @@ def _grid(folder: Path, file: str, d: int, dead: int, seed: int) -> pd.DataFrame
 
 def write_page(world: Path, out: Path, **changes: Any) -> Path:
     """Run the stage on `world` with `SECTION` changed; returns the page."""
-    from universality.stages.linked_maps import command
+    from universality.studies.spaces.stages.linked_maps import command
 
     out.mkdir(parents=True, exist_ok=True)
     sections = {"linked_pairs": {"pair": PAIR}, "linked_maps": SECTION | changes}

@@ -1,15 +1,18 @@
-"""The `universality` command: one subcommand per pipeline stage, plus `check`.
+"""The `universality` command: what people call, and under `run` the stages of the pipeline.
 
-A subcommand's module is imported only when it is called, so that a stage starts quickly and runs
-no other stage's code.
+A command is a file of a folder `commands/`, a stage one of a folder `stages/`, both with a function
+`command` whose docstring is its help. Its module is imported only when it is called, so that a
+stage starts quickly and runs no other stage's code.
 """
 
+import ast
 import ctypes
 import gc
 import importlib
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,109 +20,85 @@ import typer
 import typer.core
 import typer.main
 
-from universality.errors import InputError
+from universality.core.errors import InputError
 
-STAGES = {
-    "check": "Check a parameter file and say what is wrong with it.",
-    "fingerprints": "Write what of the code each stage depends on.",
-    "fetch": "Get one pinned artifact of data/sources.yaml and verify its hash.",
-    "convert-llama2c": "Convert a llama2.c checkpoint to a Hugging Face directory.",
-    "convert-gguf": "Convert a GGUF file to a Hugging Face directory.",
-    "hub-model": "Download a model of the Hugging Face hub at a pinned revision.",
-    "sample-corpus": "Sample stories from a language model.",
-    "file-corpus": "Make a corpus from a JSON list of documents.",
-    "gloss-corpus": "Make a corpus of WordNet's definitions.",
-    "hub-corpus": "Make a corpus from a dataset of the Hugging Face hub.",
-    "train-tokenizer": "Train the small models' tokenizer on the corpus.",
-    "train-model": "Train a small language model on the corpus.",
-    "random-model": "Write a small language model with untrained weights.",
-    "evaluate-model": "Measure a model's cross-entropy beside n-gram baselines.",
-    "activations": "Collect and shuffle the activations of a model's hooks.",
-    "train-saes": "Train the SAEs of a model on its activations.",
-    "evaluate-saes": "Judge the SAEs of a model on validation text.",
-    "train-grid": "Train the SAEs of a grid, to be compared with each other.",
-    "evaluate-grid": "Judge the SAEs of a grid on validation text.",
-    "publish": "Share an SAE with a model card, in a folder or on the Hugging Face hub.",
-    "features": "Write the sparse feature activations of a model's SAEs.",
-    "hub-saes": "Download SAEs of the Hugging Face hub at a pinned revision.",
-    "sae-hooks": "Check that SAEs of the hub sit at the hooks they were trained on.",
-    "hub-features": "Write the sparse feature activations of SAEs of the hub.",
-    "dashboard": "Write an offline page about features of an SAE.",
-    "sae-anatomy": "Describe the features of a model's SAEs: density, direction, neurons.",
-    "sae-widths": "Compare and stitch SAEs that differ only in width.",
-    "sae-remedies": "Compare residual SAEs and orthogonal decoders with plain SAEs.",
-    "sae-errors": "Find where the error of a model's SAEs is.",
-    "toy-saes": "Train SAEs on toy models, whose features are known.",
-    "match": "Match the features of two models.",
-    "match-neurons": "Match the MLP neurons of two models, the baseline of features.",
-    "match-text": "Look at partners again on other texts.",
-    "match-grids": "Match the SAEs of a grid: L0, width, architecture.",
-    "match-progress": "Match the SAEs of two models along their training.",
-    "match-agreement": "Compare matched features by what they write, and SAEs by their weights.",
-    "match-cards": "Show matched features side by side, and which is the more general.",
-    "compare-spaces": "Compare the spaces of two models: CCA and its relatives.",
-    "compare-decoders": "Compare the decoders of two models on matched features.",
-    "svcca-audit": "Recompute what the published SVCCA measures.",
-    "identify-layers": "Find which layers of LM seeds are alike, by every measure.",
-    "stitch-models": "Put activations of one model into another.",
-    "feature-maps": "Map and cluster the features of a pair; test words for circles.",
-    "feature-coordinates": "Place the features of all linked pairs on their maps.",
-    "linked-maps": "Write an offline page with two linked maps of features.",
-    "steer-effects": "Steer a model with vectors of contrasts: effect and price.",
-    "steer-downstream": "Find which SAE features a steering vector changes, layer by layer.",
-    "steer-maps": "Map the positions of a text in SAE features before and after steering.",
-    "steer-transfer": "Steer a model with a vector of another.",
-    "steer": "Show what a model says with a vector added, and which features change.",
-    "decompose-vectors": "Decompose steering vectors into SAE features, and steer with them.",
-    "steer-parts": "Steer with parts of vectors, and with SAEs patched in above.",
-    "wordnet-words": "Write WordNet's words in their forms, and the names of its synsets.",
-    "concept-graph": "Give WordNet's concepts the single tokens of a model that name them.",
-    "concept-vectors": "Test the geometry of hierarchical concepts in the unembedding.",
-    "concept-layers": "Test it in the activations of single tokens, and against SAE features.",
-    "compare-concepts": "Compare the geometry of concepts in two models.",
-    "summaries": "Sum up every study in numbers, from its tables.",
-    "paper": "Write the paper and its tables, published claims beside ours among them.",
-    "overview": "Write a few numbers of every study, and curves, for `dvc exp` and `dvc plots`.",
-    "plot-models": "Draw the figures about the language models.",
-    "plot-saes": "Draw the figures about the SAEs.",
-    "plot-matching": "Draw the figures of the matching study.",
-    "plot-similarity": "Draw the figures about the spaces of two models.",
-    "plot-steering": "Draw the figures about steering vectors.",
-    "plot-hierarchy": "Draw the figures about hierarchical concepts.",
-    "explore": "Serve the report, and features on demand, to a browser on this machine.",
-    "card": "Print where a number, an SAE, a model or a figure comes from.",
+PACKAGE = Path(__file__).parent
+
+
+class _Group(typer.core.TyperGroup):
+    """A group whose commands are the files of all folders of one name."""
+
+    folder: str
+
+    def _files(self) -> dict[str, Path]:
+        """Return command -> its file; those of a study follow each other."""
+        paths = sorted(PACKAGE.rglob(f"{self.folder}/[!_]*.py"))
+        return {path.stem.replace("_", "-"): path for path in paths}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*self._files(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        path = self._files().get(cmd_name)
+        if path is None:
+            return super().get_command(ctx, cmd_name)
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        module = importlib.import_module(".".join(parts))
+        one = typer.Typer(add_completion=False, rich_markup_mode=None)
+        one.command(cmd_name)(module.command)
+        return typer.main.get_command(one)
+
+    def format_commands(self, ctx: Any, formatter: click.HelpFormatter) -> None:
+        by_place: dict[str, list[tuple[str, str]]] = {}
+        for name, path in self._files().items():
+            by_place.setdefault(path.parents[1].name, []).append((name, _summary(path)))
+        if self.folder == _Commands.folder:
+            others = [
+                (name, "Run one stage of the pipeline.") for name in super().list_commands(ctx)
+            ]
+            by_place = {"Commands": [row for rows in by_place.values() for row in rows] + others}
+        for place, rows in by_place.items():
+            with formatter.section(_TITLES.get(place, place.capitalize())):
+                formatter.write_dl(rows)
+
+
+_TITLES = {"present": "All studies", "saes": "SAEs"}
+
+
+class _Commands(_Group):
+    folder = "commands"
+
+
+class _Stages(_Group):
+    folder = "stages"
+
+
+def _summary(path: Path) -> str:
+    """Return the first line of help of the command in the file `path`."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    functions = (node for node in body if isinstance(node, ast.FunctionDef))
+    command = next(node for node in functions if node.name == "command")
+    return (ast.get_docstring(command) or "").partition("\n")[0]
+
+
+_LOOKS: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "no_args_is_help": True,
 }
-"""Subcommand -> help. `sample-corpus` lives in universality/stages/sample_corpus.py."""
-
-
-class _StageGroup(typer.core.TyperGroup):
-    """A command group that imports a stage's module when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(STAGES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Any:
-        if cmd_name not in STAGES:
-            return None
-        module = importlib.import_module(f"universality.stages.{cmd_name.replace('-', '_')}")
-        stage = typer.Typer(add_completion=False, rich_markup_mode=None)
-        stage.command(cmd_name, help=STAGES[cmd_name])(module.command)
-        return typer.main.get_command(stage)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Stages, in the order of the pipeline"):
-            formatter.write_dl(list(STAGES.items()))
-
-
 app = typer.Typer(
-    cls=_StageGroup,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Do different language models learn the same features? Each subcommand is one stage of "
-    "the pipeline; `make repro` runs them all in order. `universality STAGE --help` explains one.",
+    cls=_Commands,
+    help="Do different language models learn the same features? `make repro` answers; these look "
+    "at what it made, and at models of your own. `universality COMMAND --help` explains one.",
+    **_LOOKS,
 )
+stages = typer.Typer(
+    cls=_Stages,
+    help="Run one stage of the pipeline, as dvc.yaml does; `make repro` runs them all in order.",
+    **_LOOKS,
+)
+app.add_typer(stages, name="run")
 
 
 @app.callback()
@@ -131,7 +110,7 @@ def settle() -> None:
     if not os.environ.get("UNIVERSALITY_WANDB"):
         os.environ.setdefault("WANDB_MODE", "disabled")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # Our own bars ask for themselves (universality.progress); the libraries' would fill the logs.
+    # Our own bars ask for themselves (core.progress); the libraries' would fill the logs.
     os.environ.setdefault("TQDM_DISABLE", "1")
     # Threads that wait spin for a moment only (libgomp's default, 300,000 turns, starves all others
     # as soon as anything else runs); not at all would cost a third of the speed.

@@ -16,7 +16,7 @@ def reference(tmp_path_factory):
     """The pages, from a process in which what pdoc has to say is an error."""
     out = tmp_path_factory.mktemp("reference") / "api"
     strict = ["-W", "error::UserWarning", "-W", "error::RuntimeWarning"]
-    command = [sys.executable, *strict, "workflow/api.py", str(out)]
+    command = [sys.executable, *strict, "pipeline/api.py", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "pdoc" not in done.stdout + done.stderr  # it prints other complaints
@@ -72,6 +72,6 @@ def test_search_works_from_a_file(reference, browser):
         found = page.locator(".search-result").first
         found.wait_for(timeout=30_000)
         results = page.locator(".search-result").all_inner_texts()
-        assert any("universality.alignment" in text for text in results)
+        assert any("universality.core.alignment" in text for text in results)
         assert all(url.startswith("file://") for url in asked)
         assert [text for text in said if "search index" not in text.lower()] == []

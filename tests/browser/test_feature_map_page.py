@@ -11,8 +11,8 @@ from matplotlib.path import Path as Outline
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 import planted_map as planted
-from universality.feature_map.packed import R_UNIT, unpack
-from universality.io import tables_by_name, write_table
+from universality.core.io import tables_by_name, write_table
+from universality.studies.spaces.linked_maps.packed import R_UNIT, unpack
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import feature_map_page  # pyright: ignore[reportMissingImports]

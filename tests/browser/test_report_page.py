@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from universality.report.content import STUDIES
-from universality.report.site import build
+from universality.present.report.content import STUDIES
+from universality.present.report.site import build
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["index", "published", "parameters", "provenance", *(study.id for study in STUDIES)]

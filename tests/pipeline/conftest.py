@@ -31,7 +31,7 @@ def by_runner(runner: str) -> Callable[[Path], Project]:
 
     def make(folder: Path) -> Project:
         project = Project.create(folder)
-        project(PYTHON, "workflow/run.py", "embedded", runner)
+        project(PYTHON, "pipeline/run.py", "embedded", runner)
         return project
 
     return make

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import parameter_sets
-from universality.provenance import read_lock
+from universality.present.provenance import read_lock
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -58,7 +58,7 @@ class Project:
         cache = self.folder / ".dvc" / "cache"
         (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
         shutil.copytree(self.folder / PARSED, folder / PARSED)
-        copy(PYTHON, "workflow/quick_dvc.py", "checkout", "--quiet")
+        copy(PYTHON, "pipeline/quick_dvc.py", "checkout", "--quiet")
         return copy
 
     def __call__(
@@ -74,8 +74,8 @@ class Project:
 
     def push_tables(self) -> list[str]:
         """Put the tables into remote/ and commit them, as maintainers do; returns their paths."""
-        tables = self(PYTHON, "workflow/dag.py", "tables").stdout.split()
-        self(PYTHON, "workflow/quick_dvc.py", "push", *tables)
+        tables = self(PYTHON, "pipeline/dag.py", "tables").stdout.split()
+        self(PYTHON, "pipeline/quick_dvc.py", "push", *tables)
         self.commit()
         return tables
 

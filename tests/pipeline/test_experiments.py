@@ -6,12 +6,12 @@ import time
 import pytest
 from project import PYTHON, Project, ran
 
-from universality.provenance import ancestors
+from universality.present.provenance import ancestors
 
 pytestmark = pytest.mark.pipeline
 
 SUMMARY = "metrics/overview/summary.json"
-DVC = (PYTHON, "workflow/quick_dvc.py")
+DVC = (PYTHON, "pipeline/quick_dvc.py")
 """Plain `dvc` reads the same YAML again in every process."""
 MODEL = "random_a"
 """Fewer stages read its SAEs than those of any other model, but three studies do."""

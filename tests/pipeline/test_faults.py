@@ -25,10 +25,10 @@ import pytest
 from project import PARSED, PYTHON, Project, environment_of, ran
 
 from repetitions import times
-from universality.errors import InputError
+from universality.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "pipeline"))
 
 import alone  # noqa: E402  # pyright: ignore[reportMissingImports]
 import lock  # noqa: E402  # pyright: ignore[reportMissingImports]
@@ -36,7 +36,7 @@ import lock  # noqa: E402  # pyright: ignore[reportMissingImports]
 pytestmark = pytest.mark.pipeline
 
 Done = subprocess.CompletedProcess[str]
-RUN = (PYTHON, "workflow/run.py", "embedded")
+RUN = (PYTHON, "pipeline/run.py", "embedded")
 KILLS = int(os.environ.get("UNIVERSALITY_KILLS", str(times(0, 10))))
 EVERYTHING = "every stage"
 SEED = int(os.environ.get("UNIVERSALITY_KILL_SEED", "0"))
@@ -64,7 +64,7 @@ def with_cache(finished: Project, folder: Path, own: bool = False) -> Project:
 
 
 def quick(project: Project, *command: str, check: bool = True) -> Done:
-    return project(PYTHON, "workflow/quick_dvc.py", *command, check=check)
+    return project(PYTHON, "pipeline/quick_dvc.py", *command, check=check)
 
 
 def assert_same_entries(project: Project, finished: Project, last: str) -> dict:
@@ -484,7 +484,7 @@ def test_damaged_file_of_the_cache_is_made_again(finished, tmp_path):
     assert project("git", "status", "--porcelain").stdout == " M provenance.json\n"  # when it ran
 
     alter(stored, "one bit, at no time")
-    verify = (PYTHON, "workflow/dag.py", "verify")
+    verify = (PYTHON, "pipeline/dag.py", "verify")
     done = project(*verify, check=False)
     assert done.returncode == 1
     assert f"{model}/{placed.name}: damaged in the cache" in done.stderr
@@ -541,7 +541,7 @@ def test_nothing_runs_with_an_unreadable_lock(finished, tmp_path):
     before = file.read_bytes()
     for runner in ("dvc", "snakemake"):
         said_clearly(project(*RUN, runner, check=False), "universality: dvc.lock is damaged")
-    said_clearly(project(PYTHON, "workflow/dag.py", "check", check=False), "dvc.lock is damaged")
+    said_clearly(project(PYTHON, "pipeline/dag.py", "check", check=False), "dvc.lock is damaged")
     direct = project("snakemake", "--dry-run", "--cores", "1", check=False)
     assert direct.returncode != 0
     assert "dvc.lock is damaged" in direct.stdout + direct.stderr

@@ -44,7 +44,7 @@ def test_two_threads_agree_with_one(finished, tmp_path):
     stages = [*expected] if RELEASE else [*STAGES]
     # From the last to the first: so every stage reads what was made with one thread.
     forced = ("repro", "--single-item", "--force", *reversed(stages))
-    done = project(PYTHON, "workflow/quick_dvc.py", *forced, UNIVERSALITY_THREADS="2")
+    done = project(PYTHON, "pipeline/quick_dvc.py", *forced, UNIVERSALITY_THREADS="2")
     print(done.stderr)
     found, differ = project.lock, []
     for name in stages:
@@ -63,7 +63,7 @@ def test_kernels_compiled_anew_give_the_same_bytes(finished, tmp_path):
     cold = str(tmp_path / "numba")
     for _ in ("cold", "warm"):
         forced = ("repro", "--single-item", "--force", *reversed(COMPILED))
-        project(PYTHON, "workflow/quick_dvc.py", *forced, NUMBA_CACHE_DIR=cold)
+        project(PYTHON, "pipeline/quick_dvc.py", *forced, NUMBA_CACHE_DIR=cold)
         differ = [name for name in COMPILED if project.lock[name] != finished.lock[name]]
         assert differ == []
     assert any(Path(cold).rglob("kernels.decode*.nbc"))

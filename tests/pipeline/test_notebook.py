@@ -9,8 +9,8 @@ import pytest
 from nbclient import NotebookClient
 from project import PYTHON, ROOT, Project, environment_of, run
 
-from universality.io import read_table
-from universality.summaries.files import read_summary
+from universality.core.io import read_table
+from universality.present.summaries import read_summary
 
 TOUR = ROOT / "notebooks" / "tour.ipynb"
 OTHERS = ("sae_seed", "seed_b", "random_a")
@@ -27,7 +27,7 @@ def clone(tmp_path_factory):
     folders = [f"{part}/seed_a_vs_{other}" for part in ("pairs", "cards") for other in OTHERS]
     wanted = ["data/tables/summaries", *(f"data/tables/matching/{folder}" for folder in folders)]
     # As `make pull STUDY=matching` does, without the tables that are not read.
-    project(PYTHON, "workflow/quick_dvc.py", "pull", "--allow-missing", *wanted)
+    project(PYTHON, "pipeline/quick_dvc.py", "pull", "--allow-missing", *wanted)
     return project
 
 

@@ -18,7 +18,7 @@ def pinned(finished, tmp_path_factory) -> Project:
 
 
 def reproduce(project: Project, runner: str, *more: str):
-    return project(PYTHON, "workflow/run.py", "embedded", runner, READER, *more)
+    return project(PYTHON, "pipeline/run.py", "embedded", runner, READER, *more)
 
 
 @pytest.mark.parametrize("runner", ["dvc", "snakemake"])
@@ -40,7 +40,7 @@ def test_it_is_made_again_on_request_and_with_other_parameters(pinned, tmp_path)
     params.write_text(params.read_text().replace("n_tokens: 20000", "n_tokens: 10000", 1))
     assert {TEXT, READER} <= ran(reproduce(clone, "dvc"))
     assert clone.lock[TEXT]["outs"] != pinned.lock[TEXT]["outs"]
-    done = clone(PYTHON, "workflow/run.py", "embedded", "dvc", "--from=models", check=False)
+    done = clone(PYTHON, "pipeline/run.py", "embedded", "dvc", "--from=models", check=False)
     assert done.stderr == "universality: FROM is 'models'; there are: text\n"
     assert done.returncode == 1
 

@@ -12,7 +12,7 @@ import repetitions
 
 pytestmark = pytest.mark.pipeline
 
-RELEASE = (PYTHON, "workflow/release.py")
+RELEASE = (PYTHON, "pipeline/release.py")
 
 
 @pytest.fixture(scope="module")

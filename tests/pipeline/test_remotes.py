@@ -17,7 +17,7 @@ PART = ("data/saes/seed_a", "data/features/seed_a", "data/features/random_a")
 """What the servers are given, the directory apart: what READER reads."""
 READER = "match@seed_a_vs_random_a"
 READ_BY_MATCHING = ("data/tables/matching/",)
-DVC = (PYTHON, "workflow/quick_dvc.py")
+DVC = (PYTHON, "pipeline/quick_dvc.py")
 """Plain `dvc` takes two seconds longer, each time, to read the same YAML."""
 REPRO = (*DVC, "repro", "--pull")
 
@@ -42,7 +42,7 @@ def lab(finished, store, tmp_path_factory):
 def pulled(lab, tmp_path_factory):
     """An empty clone after `make pull` from the directory."""
     clone = empty_clone(lab, tmp_path_factory.mktemp("pulled") / "project", "directory")
-    clone(PYTHON, "workflow/pull.py")
+    clone(PYTHON, "pipeline/pull.py")
     return clone
 
 
@@ -171,7 +171,7 @@ def test_http_gives_and_takes_nothing(lab, store, tmp_path):
 
 def test_one_study(lab, tmp_path):
     clone = empty_clone(lab, tmp_path / "clone")
-    clone(PYTHON, "workflow/pull.py", "matching")
+    clone(PYTHON, "pipeline/pull.py", "matching")
     assert outputs(clone, here=True) == below(READ_BY_MATCHING, lab)
     assert ran(clone(*REPRO, "--allow-missing")) == set()
     assert clone("git", "status", "--porcelain").stdout == ""
@@ -180,7 +180,7 @@ def test_one_study(lab, tmp_path):
 
 
 def test_unknown_study(lab):
-    done = lab(PYTHON, "workflow/pull.py", "matching nothing", check=False)
+    done = lab(PYTHON, "pipeline/pull.py", "matching nothing", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("universality: STUDY is 'nothing'; there are: hierarchy, ")
     assert done.stderr.count("\n") == 1
@@ -190,16 +190,21 @@ def test_only_what_changed_runs_and_gets_what_it_reads(lab, tmp_path):
     """A part of a folder, got by hand, is no reason to draw from that part."""
     clone = empty_clone(lab, tmp_path / "clone")
     clone(*DVC, "pull", "data/tables/similarity/decoders/seed_a_vs_sae_seed")
-    changed = clone.folder / "src/universality/stages/plot_matching.py"
+    stage = "src/universality/studies/matching/stages/plot_matching.py"
+    changed = clone.folder / stage
     changed.write_text(f"{changed.read_text()}\nCHANGED = 1\n")
-    words = clone.folder / "src/universality/io.py"  # which all stages reach
+    read_by_all = "src/universality/core/io.py"
+    words = clone.folder / read_by_all
     words.write_text(f'{words.read_text()}\n# only\n"""words"""\n')
     assert ran(clone(*REPRO, "--allow-missing")) == {"plot_matching"}
     read = (*READ_BY_MATCHING, "data/tables/similarity/")
     assert outputs(clone, here=True) == below(read, lab)
     after = clone("git", "status", "--porcelain").stdout.splitlines()
     changed = ["dvc.lock", "fingerprints.json", "provenance.json"]
-    changed += ["src/universality/io.py", "src/universality/stages/plot_matching.py"]
+    changed += [
+        "src/universality/core/io.py",
+        "src/universality/studies/matching/stages/plot_matching.py",
+    ]
     assert after == [f" M {path}" for path in changed]
 
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 import pytest
 from project import PYTHON, ROOT, Project, ran, run
 
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "pipeline"))
 
 import pull  # pyright: ignore[reportMissingImports]
 
 pytestmark = pytest.mark.pipeline
 
-PROFILE = "workflow/profiles/slurm"
+PROFILE = "pipeline/profiles/slurm"
 QUICK = ("--slurm-init-seconds-before-status-checks", "1")
 MADE = ("models", "activations")
 """Folders of data/ that two stages in a row make for one model."""
@@ -125,7 +125,7 @@ def test_a_stage_on_a_gpu_asks_slurm_for_one(project):
 
 
 def test_two_jobs_have_two_devices(slurm, tmp_path):
-    code = f'import sys; sys.path.insert(0, "{ROOT}/workflow"); import job'
+    code = f'import sys; sys.path.insert(0, "{ROOT}/pipeline"); import job'
     # A job holds its device until both have said theirs: else the second may get the first's.
     both = tmp_path / "both"
     wait = f"for i in $(seq 3000); do [ -e {both} ] && break; sleep .1; done"
@@ -160,7 +160,7 @@ def test_without_slurm_one_line(finished, tmp_path):
         found = PYTHON if name == "python" else shutil.which(name)
         assert found
         (bare / name).symlink_to(found)
-    done = finished(PYTHON, "workflow/run.py", "embedded", "slurm", check=False, PATH=str(bare))
+    done = finished(PYTHON, "pipeline/run.py", "embedded", "slurm", check=False, PATH=str(bare))
     assert done.returncode != 0
     assert done.stderr.splitlines()[-1] == (
         "universality: RUNNER is 'slurm', but there is no sbatch; run it on a login node"

@@ -6,8 +6,8 @@ import pytest
 from project import PYTHON, Project, ran
 
 import links
-from universality.paper.numbers import STUDIES
-from universality.summaries.files import read_summaries
+from universality.core.numbers import STUDIES
+from universality.present.summaries import read_summaries
 
 pytestmark = pytest.mark.pipeline
 
@@ -41,7 +41,7 @@ def test_results_are_there(by_dvc):
 
 def test_report_of_the_run(by_dvc):
     """With the pages of features, which only a run and a release have."""
-    assert by_dvc(PYTHON, "workflow/report.py").stdout == "report/index.html\n"
+    assert by_dvc(PYTHON, "pipeline/report.py").stdout == "report/index.html\n"
     report = by_dvc.folder / "report"
     links.assert_lead_somewhere(report)
     index = (report / "index.html").read_text()
@@ -98,7 +98,7 @@ def test_plain_dvc_writes_the_same_bytes(by_dvc):
 
 
 def test_dvc_accepts_what_snakemake_ran(by_snakemake):
-    assert ran(by_snakemake(PYTHON, "workflow/quick_dvc.py", "repro")) == set()
+    assert ran(by_snakemake(PYTHON, "pipeline/quick_dvc.py", "repro")) == set()
 
 
 def test_report_of_snakemake(by_snakemake):

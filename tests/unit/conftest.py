@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from universality.params.models import SmallModel
+from universality.core.params.models import SmallModel
 
 # As the command line does, before a library starts its threads: see `universality.cli`.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -35,7 +35,7 @@ def small() -> SmallModel:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, small: SmallModel) -> Path:
     """Hugging Face directory of an untrained model."""
-    from universality.models import new_model, save_model, train_tokenizer
+    from universality.core.models import new_model, save_model, train_tokenizer
 
     path = tmp_path_factory.mktemp("models") / "tiny"
     save_model(new_model(small, seed=0), train_tokenizer(TEXTS, small.vocab_size), path)
@@ -44,7 +44,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, small: SmallModel) -> P
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from universality.corpora import write_corpus
+    from universality.core.corpora import write_corpus
 
     path = tmp_path_factory.mktemp("corpora") / "tiny"
     train = [f"{text} {text.lower()} {index}" for index, text in enumerate(TEXTS * 8)]
@@ -63,7 +63,7 @@ def rng() -> Any:
 @pytest.fixture(scope="session")
 def plain_bridge(tiny_model: Path) -> Any:
     """The tiny model in TransformerLens, as it is; `bridge` is the one with enlarged weights."""
-    from universality.models import load_bridge
+    from universality.core.models import load_bridge
 
     return load_bridge(tiny_model)
 
@@ -73,7 +73,7 @@ def bridge(tiny_model: Path) -> Any:
     """The tiny model in TransformerLens, its weights enlarged so that its MLPs matter."""
     import torch
 
-    from universality.models import load_bridge
+    from universality.core.models import load_bridge
 
     loaded = load_bridge(tiny_model)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def bridge(tiny_model: Path) -> Any:
 @pytest.fixture(scope="session")
 def tokens(tiny_corpus: Path, tiny_model: Path) -> Any:
     """The tokens of the tiny corpus' validation split."""
-    from universality.corpora import load_tokens
+    from universality.core.corpora import load_tokens
 
     return load_tokens(tiny_corpus, "validation", tiny_model, 64)
 
@@ -95,7 +95,7 @@ def spliced(bridge: Any, tokens: Any) -> Any:
     """The model of `bridge` on `tokens`, to be spliced at either layer."""
     from stand_ins import HOOKS
 
-    from universality.saes.study.splicing import SplicedModel
+    from universality.core.splicing import SplicedModel
 
     return SplicedModel(bridge, tokens, HOOKS, 100)
 
@@ -105,6 +105,6 @@ def outcomes(spliced: Any) -> Any:
     """What splicing at the first layer does to the losses of `spliced`."""
     from stand_ins import HOOKS, intervals
 
-    from universality.saes.study.splicing import Outcomes
+    from universality.core.splicing import Outcomes
 
     return Outcomes(spliced, HOOKS[0], intervals(spliced.documents))

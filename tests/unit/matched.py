@@ -4,10 +4,16 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from universality.io import write_sparse, write_table
-from universality.matching.files import read_pair
-from universality.matching.pair_study import match_pair
-from universality.params.matching import ConceptLists, Concepts, Matching, PairFilters, Subsets
+from universality.core.io import write_sparse, write_table
+from universality.studies.matching.files import read_pair
+from universality.studies.matching.pair_study import match_pair
+from universality.studies.matching.params.matching import (
+    ConceptLists,
+    Concepts,
+    Matching,
+    PairFilters,
+    Subsets,
+)
 
 
 def random_sparse(rng, n, d, density=0.2, dtype=np.float32):

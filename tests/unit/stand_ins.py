@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from universality.saes.study.splicing import Intervals
+from universality.core.splicing import Intervals
 
 HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
 

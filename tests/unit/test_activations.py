@@ -5,17 +5,17 @@ import pytest
 import torch
 from scipy.stats import chisquare, kurtosis
 
-from universality.activations import (
+from universality.core.activations import (
     ShuffledWriter,
     Statistics,
     collect,
     open_activations,
     write_cache,
 )
-from universality.corpora import load_tokens
-from universality.errors import InputError
-from universality.models import load_bridge
-from universality.params.activations import Activations
+from universality.core.corpora import load_tokens
+from universality.core.errors import InputError
+from universality.core.models import load_bridge
+from universality.core.params.activations import Activations
 
 HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]
 

@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from universality.errors import InputError
-from universality.io import read_table, write_arrays, write_json, write_sparse, write_table
-from universality.matching.agreement import agreement
-from universality.matching.agreement.agreement import (
+from universality.core.errors import InputError
+from universality.core.io import read_table, write_arrays, write_json, write_sparse, write_table
+from universality.core.stats import kept_documents
+from universality.core.unembedding import read_unembedding, written_rows
+from universality.studies.matching.agreement import agreement
+from universality.studies.matching.agreement.agreement import (
     Side,
     agree_layers,
     attributions,
@@ -26,14 +28,12 @@ from universality.matching.agreement.agreement import (
     predicting_rows,
     shared_tokens,
 )
-from universality.matching.agreement.files import Directories, compare
-from universality.matching.agreement.tables import agreement_table, ranked
-from universality.matching.files import read_pair
-from universality.matching.pair_study import match_pair
-from universality.params.agreement import Agreement
-from universality.plots import agreement as draw
-from universality.stats import kept_documents
-from universality.unembedding import read_unembedding, written_rows
+from universality.studies.matching.agreement.files import Directories, compare
+from universality.studies.matching.agreement.tables import agreement_table, ranked
+from universality.studies.matching.figures import agreement as draw
+from universality.studies.matching.files import read_pair
+from universality.studies.matching.pair_study import match_pair
+from universality.studies.matching.params.agreement import Agreement
 
 
 def random_sparse(rng, n, d, density=0.2):

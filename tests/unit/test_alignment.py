@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from universality.alignment import align
-from universality.errors import InputError
+from universality.core.alignment import align
+from universality.core.errors import InputError
 
 TEXTS = ["Once upon a time, a little cat met a dog.", "Lily said: “hé ☃!” 日本 😀", "aaaa"]
 

@@ -3,15 +3,15 @@ import pytest
 import scipy.sparse as sp
 from ruamel.yaml import YAML
 
-from universality.errors import InputError
-from universality.io import read_table, write_arrays, write_sparse
-from universality.params.anatomy import Anatomy
-from universality.plots import anatomy as draw
-from universality.plots.style import styled
-from universality.saes.study.anatomy import describe, geometry
-from universality.saes.study.neurons import unit
-from universality.saes.weights import SaeWeights, read_weights
-from universality.stages import sae_anatomy
+from universality.core.errors import InputError
+from universality.core.io import read_table, write_arrays, write_sparse
+from universality.core.sae_weights import SaeWeights, read_weights
+from universality.core.style import styled
+from universality.studies.saes.figures import anatomy as draw
+from universality.studies.saes.params.anatomy import Anatomy
+from universality.studies.saes.stages import sae_anatomy
+from universality.studies.saes.study.anatomy import describe, geometry
+from universality.studies.saes.study.neurons import unit
 
 SETTINGS = {
     "rare_below": 1e-4, "explained": 0.9, "few": 5, "seed": 0,

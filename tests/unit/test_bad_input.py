@@ -14,13 +14,13 @@ from ruamel.yaml import YAML
 
 import parameter_sets
 from repetitions import times
-from universality.errors import InputError
-from universality.params.base import load_section, validate
-from universality.params.complete import check_params, load_params
-from universality.params.feature_maps import Cycles
-from universality.params.matching import ConceptLists
-from universality.params.steering import Contrasts
+from universality.core.errors import InputError
+from universality.core.params.base import load_section, validate
+from universality.params import check_params, load_params
 from universality.sources.catalogue import Artifact
+from universality.studies.matching.params.matching import ConceptLists
+from universality.studies.spaces.params.feature_maps import Cycles
+from universality.studies.steering.params.steering import Contrasts
 
 ROOT = Path(__file__).parents[2]
 N_MUTATIONS = times(60, 400)

@@ -5,15 +5,17 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from universality.errors import InputError
-from universality.matching.cards.asymmetry import (
+from universality.core.errors import InputError
+from universality.core.params.base import validate
+from universality.core.stats import document_weights
+from universality.studies.matching.cards.asymmetry import (
     Asymmetry,
     asymmetry,
     label,
     measures,
     summary_table,
 )
-from universality.matching.cards.cards import (
+from universality.studies.matching.cards.cards import (
     GROUPS,
     choose_pairs,
     context_table,
@@ -21,9 +23,7 @@ from universality.matching.cards.cards import (
     layer_cards,
     reading,
 )
-from universality.params.base import validate
-from universality.params.cards import Cards
-from universality.stats import document_weights
+from universality.studies.matching.params.cards import Cards
 
 SECTION = {
     "n_top": 2, "n_random": 1, "n_contexts": 2, "n_alone": 2, "context": 2,
@@ -261,7 +261,7 @@ def tokens(documents: list[tuple[int, list[str]]]) -> pd.DataFrame:
 
 
 def readings():
-    from universality.alignment import align
+    from universality.core.alignment import align
 
     tables = tokens(WORDS), tokens(HALVES)
     arrays = [table[name].to_numpy() for table in tables for name in ("document", "end")]

@@ -11,11 +11,11 @@ from matched import LISTS, SETTINGS
 from matplotlib.colors import to_rgba
 
 from planted_map import positions
-from universality.errors import InputError
-from universality.io import read_table, tables_by_name, write_json, write_sparse, write_table
-from universality.matching.files import read_pair
-from universality.matching.pair_study import match_pair
-from universality.plots import cards as draw
+from universality.core.errors import InputError
+from universality.core.io import read_table, tables_by_name, write_json, write_sparse, write_table
+from universality.studies.matching.figures import cards as draw
+from universality.studies.matching.files import read_pair
+from universality.studies.matching.pair_study import match_pair
 
 N_DOCUMENTS = 30
 WORDS = [" <b>", " sun", " cat", " &amp;", " hen", "\n", " ran"]
@@ -66,7 +66,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
     """A reads words, B reads halves of words; A/0 fires on the cat, B/1 on the cat and the hen."""
-    from universality.corpora import write_corpus
+    from universality.core.corpora import write_corpus
 
     folder = tmp_path_factory.mktemp("cards")
     rng = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def fires(table, texts, rng, wide: bool, layer: int) -> np.ndarray:
 
 
 def run(files: Path, out: Path, **changes) -> tuple[str, dict[str, pd.DataFrame]]:
-    from universality.stages.match_cards import command
+    from universality.studies.matching.stages.match_cards import command
 
     out.mkdir(exist_ok=True)
     sections = {"pairs": {"x": PAIR}, "match_cards": SECTION | changes}

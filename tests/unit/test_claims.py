@@ -2,8 +2,8 @@
 
 import pytest
 
-from universality.errors import InputError
-from universality.paper.claims import (
+from universality.core.errors import InputError
+from universality.present.paper.claims import (
     FAILS,
     HOLDS,
     LEAST_ITEMS,

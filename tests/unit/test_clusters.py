@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from universality.saes.intervals import mean_over_seeds, median, share_interval
-from universality.saes.study.clusters import _modes, clusters, delta_bic_null, split
+from universality.core.intervals import mean_over_seeds, median, share_interval
+from universality.studies.saes.study.clusters import _modes, clusters, delta_bic_null, split
 
 
 def _two_clusters(rng):

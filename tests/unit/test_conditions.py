@@ -7,10 +7,12 @@ from matched import SETTINGS
 from pydantic import ValidationError
 from scipy.stats import ttest_1samp
 
-from universality.errors import InputError
-from universality.features import encode, hook_rows
-from universality.io import write_sparse, write_table
-from universality.matching.conditions.conditions import (
+from universality.core.errors import InputError
+from universality.core.features import encode, hook_rows
+from universality.core.io import write_sparse, write_table
+from universality.core.nulls import shift_offsets
+from universality.core.stats import kept_documents
+from universality.studies.matching.conditions.conditions import (
     BestR,
     best_r,
     over_seeds,
@@ -18,14 +20,14 @@ from universality.matching.conditions.conditions import (
     shares_above,
     summary,
 )
-from universality.matching.conditions.grid_study import (
+from universality.studies.matching.conditions.grid_study import (
     draw,
     match_grid,
     match_recipe,
     read_alive,
     shared_positions,
 )
-from universality.matching.conditions.progress_study import (
+from universality.studies.matching.conditions.progress_study import (
     COMPARISONS,
     Step,
     keep_alive,
@@ -33,11 +35,9 @@ from universality.matching.conditions.progress_study import (
     steps,
     train_and_encode,
 )
-from universality.matching.study import Sample, alive_columns, match_layers
-from universality.nulls import shift_offsets
-from universality.params.conditions import MatchGrids, MatchProgress
-from universality.params.saes import SaeGrid, SaeTraining
-from universality.stats import kept_documents
+from universality.studies.matching.params.conditions import MatchGrids, MatchProgress
+from universality.studies.matching.study import Sample, alive_columns, match_layers
+from universality.studies.saes.params.saes import SaeGrid, SaeTraining
 
 MATCHING = SETTINGS.model_copy(update={"n_null": 4})
 TRAINING = SaeTraining(
@@ -304,7 +304,7 @@ def test_all_saes_of_a_grid_are_matched_under_their_names(rng):
 
 
 def test_rows_of_hooks_come_in_reading_order(bridge, tiny_corpus, tiny_model):
-    from universality.corpora import load_tokens
+    from universality.core.corpora import load_tokens
 
     tokens = load_tokens(tiny_corpus, "train", tiny_model, 64, 6)
     hooks = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
@@ -407,7 +407,7 @@ def test_bad_parameters_are_named(changed, message):
 
 
 def test_saes_of_a_model_are_trained_alike_and_differ_by_seed(bridge, tiny_corpus, tiny_model):
-    from universality.corpora import load_tokens
+    from universality.core.corpora import load_tokens
 
     tokens = load_tokens(tiny_corpus, "train", tiny_model, 64, 20)
     fresh = load_tokens(tiny_corpus, "validation", tiny_model, 64)

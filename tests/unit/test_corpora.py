@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from datasets import load_dataset
 
-from universality.corpora import (
+from universality.core.corpora import (
     SPLITS,
     batches,
     load_tokenizer,
@@ -15,9 +15,9 @@ from universality.corpora import (
     token_manifest,
     write_corpus,
 )
-from universality.errors import InputError
-from universality.hub import stream_texts
-from universality.params.corpora import HubCorpus
+from universality.core.errors import InputError
+from universality.core.params.corpora import HubCorpus
+from universality.sources.hub_access import stream_texts
 
 
 def test_corpus_is_a_datasets_dataset_with_manifest(tiny_corpus, tmp_path):
@@ -137,7 +137,7 @@ def test_hub_dataset_errors(hub_folder, changes, split, n, message):
 
 
 def test_real_stories_have_the_same_interface(artifact, tiny_model, tmp_path):
-    from universality.stages.file_corpus import command
+    from universality.studies.models.stages.file_corpus import command
 
     params = tmp_path / "params.yaml"
     section = "{artifact: real_stories, validation_fraction: 0.1, seed: 0}"

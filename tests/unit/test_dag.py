@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import parameter_sets
-from universality.fingerprints import FILE, fingerprints
-from universality.params.base import Section, read_yaml
-from universality.params.complete import Params, load_params
+from universality.core.fingerprints import FILE, fingerprints
+from universality.core.params.base import Section, read_yaml
+from universality.params import Params, load_params
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "pipeline"))
 
 import dag  # noqa: E402  # pyright: ignore[reportMissingImports]
 import lock  # noqa: E402  # pyright: ignore[reportMissingImports]
@@ -39,8 +39,8 @@ def test_declared_params_are_those_read():
         body = stage.get("do", stage)
         keys = [item for item in body.get("params") or [] if isinstance(item, str)]
         declared = {key.split(".")[0] for key in keys}
-        command = body["cmd"].split()[1].replace("-", "_")
-        file = ROOT / "src" / "universality" / "stages" / f"{command}.py"
+        command = body["cmd"].split()[2].replace("-", "_")
+        (file,) = (ROOT / "src").rglob(f"stages/{command}.py")
         assert declared == sections_read(file), name
 
 
@@ -198,18 +198,18 @@ def write(root, files):
 def test_what_of_the_code_a_stage_must_declare(tmp_path):
     write(tmp_path, {"src/universality/stages/do_it.py": "x = 1\n"})
     right = fingerprints(tmp_path / "src")
-    good = stage("good", cmd="universality do-it x", deps=(), params={FILE: right})
-    pinned = stage("pinned", cmd="universality do-it x", deps=(), params={}, pinned="text")
+    good = stage("good", cmd="universality run do-it x", deps=(), params={FILE: right})
+    pinned = stage("pinned", cmd="universality run do-it x", deps=(), params={}, pinned="text")
     assert dag.undeclared([good, pinned], tmp_path / "src") == []
     for changes, problem in (
         ({"params": {}}, "dvc.yaml: s: params lack fingerprints.json: [do_it]"),
         ({"params": {FILE: {"do_it": "other"}}}, "fingerprints.json: do_it is not that of the"),
         ({"params": {FILE: {"more": "x", **right}}}, "dvc.yaml: s: params lack"),
-        ({"cmd": "universality do-that"}, "dvc.yaml: s: universality has no command 'do-that'"),
+        ({"cmd": "universality run do-that"}, "dvc.yaml: s: the package has no stage 'do_that'"),
         ({"pinned": "text"}, "dvc.yaml: s: it is pinned, so it depends on no code"),
         ({"deps": ("src/a.py",)}, "dvc.yaml: s: deps list src/a.py, which its fingerprint"),
     ):
-        given = {"cmd": "universality do-it", "deps": (), "params": {FILE: right}} | changes
+        given = {"cmd": "universality run do-it", "deps": (), "params": {FILE: right}} | changes
         (found,) = dag.undeclared([stage("s", **given)], tmp_path / "src")
         assert found.startswith(problem)
 

@@ -7,19 +7,17 @@ import scipy.sparse as sp
 import torch
 from dashboard_section import HOOK, SECTION
 
-from universality.errors import InputError
-from universality.params.base import validate
-from universality.params.dashboards import Dashboard
-from universality.saes.pages.dashboard import (
-    Positions,
+from universality.core.contexts import Positions, positions, top_rows
+from universality.core.errors import InputError
+from universality.core.params.base import validate
+from universality.studies.saes.pages.dashboard import (
     choose_features,
     firing,
-    positions,
     quantile_rows,
     token_use,
-    top_rows,
 )
-from universality.saes.pages.dashboard_content import decoder_logits, nearest, token_name
+from universality.studies.saes.pages.dashboard_content import decoder_logits, nearest, token_name
+from universality.studies.saes.params.dashboards import Dashboard
 
 
 def _params(**changes) -> Dashboard:
@@ -237,7 +235,7 @@ def test_nearest_features():
 
 
 def test_token_names_keep_their_space(tiny_model):
-    from universality.corpora import load_tokenizer
+    from universality.core.corpora import load_tokenizer
 
     tokenizer, _ = load_tokenizer(tiny_model)
     ids = tokenizer.encode(" the", add_special_tokens=False).ids

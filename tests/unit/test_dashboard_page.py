@@ -9,9 +9,9 @@ import pytest
 import scipy.sparse as sp
 from dashboard_section import HOOK, SECTION
 
-from universality.errors import InputError
-from universality.io import read_table, write_arrays, write_json, write_sparse, write_table
-from universality.saes.pages.dashboard_page import bars, number, spaced
+from universality.core.errors import InputError
+from universality.core.io import read_table, write_arrays, write_json, write_sparse, write_table
+from universality.studies.saes.pages.dashboard_page import bars, number, spaced
 
 TEXT = '</p><img src=x onerror=alert(1)> &amp; "it\'s"\n\x07<b>'
 N_DOCUMENTS, PLANTED = 6, 60
@@ -61,7 +61,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, tiny_model) -> Path:
     """An SAE of 5 features on 6 documents; 0 fires on one token, 1 often, 4 never."""
-    from universality.corpora import load_tokenizer, write_corpus
+    from universality.core.corpora import load_tokenizer, write_corpus
 
     folder = tmp_path_factory.mktemp("dashboard")
     tokenizer, _ = load_tokenizer(tiny_model)
@@ -95,7 +95,7 @@ def files(tmp_path_factory, tiny_model) -> Path:
 
 
 def _run(files: Path, model: Path, out: Path, **changes) -> str:
-    from universality.stages.dashboard import command
+    from universality.studies.saes.stages.dashboard import command
 
     params = out.with_suffix(".yaml")
     write_json(params, {"dashboards": {"x": SECTION | changes}})  # JSON is YAML

@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 from stand_ins import Signs
 
-from universality.errors import InputError
-from universality.io import read_table, write_arrays, write_json
-from universality.plots import decomposition as figures
-from universality.stages import decompose_vectors, steer_parts
-from universality.steering.causal import changes, kept_table, total, with_length
-from universality.steering.decomposition import (
+from universality.core.errors import InputError
+from universality.core.io import read_table, write_arrays, write_json
+from universality.core.tables import column, groups, where
+from universality.studies.steering.causal import changes, kept_table, total, with_length
+from universality.studies.steering.decomposition import (
     METHODS,
     Case,
     Decomposition,
@@ -26,15 +25,16 @@ from universality.steering.decomposition import (
     largest,
     shuffled,
 )
-from universality.steering.decomposition_study import summary
-from universality.steering.effects import Task, Writing
-from universality.steering.intervene import Addition
-from universality.steering.lens import direct_effect, top_tokens
-from universality.steering.misreading import lost_table, overlap, top_features, zero_table
-from universality.steering.part_study import pareto, patch_summary
-from universality.steering.parts import part_table, part_vectors, patched
-from universality.summaries.decomposition import decomposition_metrics, part_metrics
-from universality.tables import column, groups, where
+from universality.studies.steering.decomposition_study import summary
+from universality.studies.steering.decomposition_summary import decomposition_metrics, part_metrics
+from universality.studies.steering.effects import Task, Writing
+from universality.studies.steering.figures import decomposition as figures
+from universality.studies.steering.intervene import Addition
+from universality.studies.steering.lens import direct_effect, top_tokens
+from universality.studies.steering.misreading import lost_table, overlap, top_features, zero_table
+from universality.studies.steering.part_study import pareto, patch_summary
+from universality.studies.steering.parts import part_table, part_vectors, patched
+from universality.studies.steering.stages import decompose_vectors, steer_parts
 
 HOOK, LATER = "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"
 TASK = Task(

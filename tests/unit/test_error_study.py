@@ -9,20 +9,20 @@ import scipy.sparse as sp
 import torch
 from stand_ins import HOOKS, Signs
 
-from universality.corpora import load_tokenizer, load_tokens
-from universality.errors import InputError
-from universality.features import position_table
-from universality.params.token_error import SaeErrors
-from universality.plots import removal as draw_removal
-from universality.plots import token_error as draw_error
-from universality.plots.style import styled
-from universality.saes.study import removal
-from universality.saes.study.error_study import Texts, read_texts, study
-from universality.saes.study.splicing import (
+from universality.core.corpora import load_tokenizer, load_tokens
+from universality.core.errors import InputError
+from universality.core.features import position_table
+from universality.core.splicing import (
     LinearDecoder,
     encode,
 )
-from universality.stages import sae_errors
+from universality.core.style import styled
+from universality.studies.saes.figures import removal as draw_removal
+from universality.studies.saes.figures import token_error as draw_error
+from universality.studies.saes.params.token_error import SaeErrors
+from universality.studies.saes.stages import sae_errors
+from universality.studies.saes.study import removal
+from universality.studies.saes.study.error_study import Texts, read_texts, study
 
 NEIGHBOURS = {
     "n_neighbours": 3, "umap_hook": 0, "umap_tokens": 60, "umap_neighbours": 5,

@@ -4,17 +4,17 @@ import torch
 from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
 from stand_ins import Signs
 
-from universality.corpora import load_tokenizer
-from universality.features import (
+from universality.core.corpora import load_tokenizer
+from universality.core.features import (
     first_token_features,
     position_table,
     sparse_features,
     write_features,
 )
-from universality.io import read_sparse
-from universality.models import document_losses
-from universality.params.saes import SaeEvaluation
-from universality.saes.evaluation import judge_hook, reconstruct, replaced_losses
+from universality.core.io import read_sparse
+from universality.core.models import document_losses
+from universality.studies.saes.evaluation import judge_hook, reconstruct, replaced_losses
+from universality.studies.saes.params.saes import SaeEvaluation
 
 HOOK = "blocks.0.hook_mlp_out"
 

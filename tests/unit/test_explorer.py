@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import explored
-from universality.corpora import load_tokenizer
-from universality.errors import InputError
-from universality.explorer.catalogue import choices, first_pair, matched
-from universality.explorer.explorer import BusyError, Explorer
-from universality.explorer.reading import MAX_CHARACTERS, segments
-from universality.explorer.server import create_app, listen, open_explorer, with_link
-from universality.models import load_bridge
-from universality.saes.evaluation import load_sae
+from universality.core.corpora import load_tokenizer
+from universality.core.errors import InputError
+from universality.core.models import load_bridge
+from universality.present.explorer.catalogue import choices, first_pair, matched
+from universality.present.explorer.explorer import BusyError, Explorer
+from universality.present.explorer.reading import MAX_CHARACTERS, segments
+from universality.present.explorer.server import create_app, listen, open_explorer, with_link
+from universality.studies.saes.evaluation import load_sae
 
 TEXT = "The naïve cat saw “Tom” 🙂.\nHello!"
 A, B = "seed_a/l0_mlp_out_seed0", "stories15m/l1_mlp_out_seed0"
@@ -147,7 +147,7 @@ def test_exchanged_sides_have_exchanged_partners(explorer, answer):
 
 
 def test_tokens_and_highest_are_those_of_the_corpus(root, answer):
-    from universality.io import read_sparse, read_table
+    from universality.core.io import read_sparse, read_table
 
     folder = root / "data" / "features" / "seed_a"
     matrix = read_sparse(folder / "l0_mlp_out_seed0.safetensors").toarray()
@@ -203,7 +203,7 @@ def test_tables_of_other_saes_are_not_used(root):
 
 def test_tables_of_another_training_are_not_used(root, tmp_path, answer):
     """Published tables beside SAEs of one's own: numbers of features then mean nothing."""
-    from universality.io import read_sparse, write_sparse
+    from universality.core.io import read_sparse, write_sparse
 
     assert answer["checked"]
     clone = shutil.copytree(root, tmp_path / "clone")

@@ -11,16 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import planted_map as planted
-from universality.errors import InputError
-from universality.feature_map.coordinates import fitted, layer_coordinates, mapped_models
-from universality.feature_map.packed import R_UNIT, UNIT, pack, script_json, shared, unpack
-from universality.feature_map.partners import NAMES, correlations
-from universality.feature_map.words import LEVELS, describe, words_of
-from universality.io import read_sparse, read_table, tables_by_name, write_json, write_table
-from universality.matching.pairings import Partners, assignment, by_nearest
-from universality.params.linked_maps import LinkedMaps
-from universality.params.matching import Pair
-from universality.saes.pages.dashboard import positions
+from universality.core.contexts import positions
+from universality.core.errors import InputError
+from universality.core.io import read_sparse, read_table, tables_by_name, write_json, write_table
+from universality.studies.matching.pairings import Partners, assignment, by_nearest
+from universality.studies.matching.params.matching import Pair
+from universality.studies.spaces.linked_maps.coordinates import (
+    fitted,
+    layer_coordinates,
+    mapped_models,
+)
+from universality.studies.spaces.linked_maps.packed import (
+    R_UNIT,
+    UNIT,
+    pack,
+    script_json,
+    shared,
+    unpack,
+)
+from universality.studies.spaces.linked_maps.partners import NAMES, correlations
+from universality.studies.spaces.linked_maps.words import LEVELS, describe, words_of
+from universality.studies.spaces.params.linked_maps import LinkedMaps
 
 SETTINGS = LinkedMaps.model_validate(planted.SECTION)
 
@@ -144,7 +155,7 @@ def test_each_model_is_mapped_once():
 
 
 def test_the_stage_maps_every_layer_of_every_model(world, tmp_path):
-    from universality.stages.feature_coordinates import command
+    from universality.studies.spaces.stages.feature_coordinates import command
 
     write_json(
         tmp_path / "params.yaml",

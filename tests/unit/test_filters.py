@@ -2,19 +2,25 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from universality.matching.concepts import (
+from universality.core.shared_tokens import Vocabulary, normalised, top_tokens
+from universality.core.stats import kept_documents
+from universality.studies.matching.concepts import (
     concept_features,
     concept_rows,
     concept_table,
     subset_table,
     topic_rows,
 )
-from universality.matching.filters import ALL, Filters, filtered, removed_alone, share_a_token
-from universality.matching.pairings import Pairing, Partners
-from universality.matching.study import LayerMatch, Sample
-from universality.matching.tables import POOLED, filter_table, meeting_table
-from universality.matching.tokens import Vocabulary, normalised, top_tokens
-from universality.stats import kept_documents
+from universality.studies.matching.filters import (
+    ALL,
+    Filters,
+    filtered,
+    removed_alone,
+    share_a_token,
+)
+from universality.studies.matching.pairings import Pairing, Partners
+from universality.studies.matching.study import LayerMatch, Sample
+from universality.studies.matching.tables import POOLED, filter_table, meeting_table
 
 NONE = np.zeros(0, dtype=np.int64)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from universality.errors import InputError
-from universality.paper import findings
-from universality.paper.claims import Claim
-from universality.paper.entries import read_entries
-from universality.paper.findings import Finding
+from universality.core.errors import InputError
+from universality.present.paper import findings
+from universality.present.paper.claims import Claim
+from universality.present.paper.entries import read_entries
+from universality.present.paper.findings import Finding
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "pipeline"))
 import readme  # pyright: ignore[reportMissingImports]
 
 NUMBERS = {

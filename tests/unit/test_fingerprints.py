@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from universality.fingerprints import Code, fingerprints, write
+from universality.core.fingerprints import Code, fingerprints, write
 
 SOURCE = {
     "__init__.py": '"""Nothing but words."""\n',

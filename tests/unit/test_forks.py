@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "pipeline"))
 
 import forks  # pyright: ignore[reportMissingImports]
 
@@ -57,12 +57,12 @@ def say():
 @pytest.mark.skipif(sys.platform != "linux", reason="stages are forked on Linux only")
 def test_processes_share_one_server(tmp_path: Path) -> None:
     """What is called has the caller's folder and environment, and the libraries already."""
-    workflow = Path(__file__).parents[2] / "workflow"
+    pipeline = Path(__file__).parents[2] / "pipeline"
     (tmp_path / "asked.py").write_text(ASKED)
     done = subprocess.run(
         [sys.executable, "-c", SHARING, ASKING],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{workflow}", "WORD": "word"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{pipeline}", "WORD": "word"},
         capture_output=True,
         text=True,
         check=True,

@@ -9,19 +9,27 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import adjusted_rand_score
 from stand_ins import HOOKS, Signs
 
-from universality.corpora import load_tokenizer, tokenize
-from universality.errors import InputError
-from universality.features import hook_rows
-from universality.geometry import clusters, cycles, maps, planes
-from universality.geometry.files import MapInputs, Side, Words, read_words, spoken, word_table
-from universality.geometry.study import study
-from universality.io import write_table
-from universality.params.base import load_section
-from universality.params.feature_maps import Cycle, Cycles, Maps, Part
-from universality.plots import maps as figures
-from universality.plots.style import styled
-from universality.similarity.distances import rsa
-from universality.summaries.maps import map_metrics
+from universality.core import maps
+from universality.core.corpora import load_tokenizer, tokenize
+from universality.core.errors import InputError
+from universality.core.features import hook_rows
+from universality.core.io import write_table
+from universality.core.params.base import load_section
+from universality.core.style import styled
+from universality.studies.spaces.figures import maps as figures
+from universality.studies.spaces.geometry import clusters, cycles, planes
+from universality.studies.spaces.geometry.files import (
+    MapInputs,
+    Side,
+    Words,
+    read_words,
+    spoken,
+    word_table,
+)
+from universality.studies.spaces.geometry.study import study
+from universality.studies.spaces.maps_summary import map_metrics
+from universality.studies.spaces.params.feature_maps import Cycle, Cycles, Maps, Part
+from universality.studies.spaces.similarity.distances import rsa
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Maps(

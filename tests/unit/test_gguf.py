@@ -10,9 +10,9 @@ import torch
 from converted import load, logits_of
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from universality.errors import InputError
+from universality.core.errors import InputError
 from universality.sources.gguf import PRE_TOKENIZERS
-from universality.stages.convert_gguf import command as convert
+from universality.studies.models.stages.convert_gguf import command as convert
 
 LAYERS, HEADS, KV_HEADS, WIDTH, MLP, CONTEXT = 2, 4, 2, 64, 96, 32
 LLAMA_CPP_NAMES = {
@@ -141,7 +141,7 @@ def test_conversions_are_byte_identical(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         file = write_gguf(tmp_path / name / f"{name}.gguf", small_model(), quantised=True)
         code = "from universality.cli import main; main()"
-        command = [sys.executable, "-c", code, "convert-gguf", "--file", str(file)]
+        command = [sys.executable, "-c", code, "run", "convert-gguf", "--file", str(file)]
         command += ["--out", str(tmp_path / name / "out")]
         subprocess.run(command, check=True, capture_output=True)
     files = sorted(path.name for path in (tmp_path / "one" / "out").iterdir())

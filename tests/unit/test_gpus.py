@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "pipeline"))
 import gpus  # noqa: E402  # pyright: ignore[reportMissingImports]
 import schedule  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-JOB = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import job"
+JOB = f"import sys; sys.path.insert(0, {str(ROOT / 'pipeline')!r}); import job"
 NOTE = """
 import os, sys, time
 note = open(sys.argv[1], "a")
@@ -134,7 +134,7 @@ def test_stages_of_a_run_are_placed(machine, tmp_path):
     environment = {**os.environ, "PATH": path, "UNIVERSALITY_CORES": "4"}
     init = ["dvc", "init", "--no-scm"]
     subprocess.run(init, cwd=folder, env=environment, check=True, capture_output=True)
-    quick = [sys.executable, str(ROOT / "workflow" / "quick_dvc.py"), "repro"]
+    quick = [sys.executable, str(ROOT / "pipeline" / "quick_dvc.py"), "repro"]
     done = subprocess.run(quick, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     logs = folder / ".dvc" / "tmp" / "stages"

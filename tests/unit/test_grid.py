@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 import torch
 
-from universality.params.saes import SaeGrid
-from universality.saes.baselines import PrincipalComponents
-from universality.saes.grid import member_table, members, pca_table
-from universality.saes.matched import METRICS, against, at_l0, at_matched_l0, seed_interval
+from universality.studies.saes.baselines import PrincipalComponents
+from universality.studies.saes.grid import member_table, members, pca_table
+from universality.studies.saes.matched import METRICS, against, at_l0, at_matched_l0, seed_interval
+from universality.studies.saes.params.saes import SaeGrid
 
 
 def _grid(**changes) -> SaeGrid:

@@ -11,8 +11,10 @@ from sklearn.covariance import ledoit_wolf
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-from universality.errors import InputError
-from universality.hierarchy.claims import (
+from universality.core.errors import InputError
+from universality.core.models import train_tokenizer
+from universality.sources.wordnet import Synset, read_senses, read_synsets
+from universality.studies.hierarchy.claims import (
     _outside,
     closeness,
     closeness_correlation,
@@ -28,7 +30,7 @@ from universality.hierarchy.claims import (
     tree_order,
     unit,
 )
-from universality.hierarchy.graph import (
+from universality.studies.hierarchy.graph import (
     Concepts,
     build,
     closures,
@@ -38,7 +40,7 @@ from universality.hierarchy.graph import (
     restricted,
     synset_names,
 )
-from universality.hierarchy.vectors import (
+from universality.studies.hierarchy.vectors import (
     Estimator,
     Moments,
     concept_vector,
@@ -47,9 +49,7 @@ from universality.hierarchy.vectors import (
     shared_moments,
     whitening,
 )
-from universality.hierarchy.words import forms, single_tokens, tokens_of, word_forms
-from universality.models import train_tokenizer
-from universality.sources.wordnet import Synset, read_senses, read_synsets
+from universality.studies.hierarchy.words import forms, single_tokens, tokens_of, word_forms
 
 # The files of WordNet, as wndb(5WN) has them.
 

@@ -11,24 +11,36 @@ import torch
 from scipy.stats import spearmanr
 from tiny_saes import new_model as new_tiny
 
-from universality.corpora import Tokens, write_corpus
-from universality.errors import InputError
-from universality.hierarchy import between_models, interventions, polytopes, sae_space
-from universality.hierarchy.claims import family, overlaps
-from universality.hierarchy.graph import Concepts
-from universality.hierarchy.interventions import Prompts, contrasts, direction, halves
-from universality.hierarchy.single_tokens import activations_after, prefixes
-from universality.hierarchy.study import Space, controls, heat_table, mean_interval, measure, study
-from universality.hierarchy.unembedding_study import read_prompts
-from universality.hierarchy.vectors import Estimator, concept_vectors, whitening
-from universality.io import read_json, read_table, tables_by_name
-from universality.models import new_model, save_model, train_tokenizer
-from universality.params.hierarchy import Hierarchy
-from universality.plots.hierarchy import coarse
-from universality.stages import compare_concepts, concept_graph, concept_layers, wordnet_words
-from universality.stages import concept_vectors as vector_stage
-from universality.summaries.hierarchy import intervention_counts, polytope_counts
-from universality.unembedding import read_unembedding
+from universality.core.corpora import Tokens, write_corpus
+from universality.core.errors import InputError
+from universality.core.io import read_json, read_table, tables_by_name
+from universality.core.models import new_model, save_model, train_tokenizer
+from universality.core.unembedding import read_unembedding
+from universality.studies.hierarchy import between_models, interventions, polytopes, sae_space
+from universality.studies.hierarchy.claims import family, overlaps
+from universality.studies.hierarchy.figures.hierarchy import coarse
+from universality.studies.hierarchy.graph import Concepts
+from universality.studies.hierarchy.interventions import Prompts, contrasts, direction, halves
+from universality.studies.hierarchy.params.hierarchy import Hierarchy
+from universality.studies.hierarchy.single_tokens import activations_after, prefixes
+from universality.studies.hierarchy.stages import (
+    compare_concepts,
+    concept_graph,
+    concept_layers,
+    wordnet_words,
+)
+from universality.studies.hierarchy.stages import concept_vectors as vector_stage
+from universality.studies.hierarchy.study import (
+    Space,
+    controls,
+    heat_table,
+    mean_interval,
+    measure,
+    study,
+)
+from universality.studies.hierarchy.summary import intervention_counts, polytope_counts
+from universality.studies.hierarchy.unembedding_study import read_prompts
+from universality.studies.hierarchy.vectors import Estimator, concept_vectors, whitening
 
 NULLS = {"n_nested": 9, "n_shuffled": 4, "n_random_children": 3}
 SETTINGS = {

@@ -6,9 +6,9 @@ import pytest
 import tiny_hub
 from huggingface_hub import constants
 
-from universality.errors import InputError
-from universality.hub import stream_texts
-from universality.params.corpora import HubCorpus
+from universality.core.errors import InputError
+from universality.core.params.corpora import HubCorpus
+from universality.sources.hub_access import stream_texts
 
 OLD, NEW, ABSENT = "a" * 40, "b" * 40, "c" * 40
 

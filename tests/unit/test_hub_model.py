@@ -10,8 +10,8 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
-from universality.errors import InputError
-from universality.params.models import HubModel
+from universality.core.errors import InputError
+from universality.core.params.models import HubModel
 from universality.sources.hub import copy_model
 
 REVISION, OTHER = "0123456789" * 4, "ab" * 20
@@ -22,8 +22,8 @@ def hub_model(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess
     """Run the stage in its own process: the hub's client reads its variables at import."""
     params = tmp_path / "params.yaml"
     params.write_text(f"hub_models:\n  small:\n    repo: a/b\n    revision: '{REVISION}'\n")
-    command = [sys.executable, "-c", "from universality.cli import main; main()", "hub-model"]
-    command += ["small", "--out", str(tmp_path / "out"), "--params", str(params)]
+    command = [sys.executable, "-c", "from universality.cli import main; main()", "run"]
+    command += ["hub-model", "small", "--out", str(tmp_path / "out"), "--params", str(params)]
     environment = {
         "PATH": "",
         "HOME": str(tmp_path),

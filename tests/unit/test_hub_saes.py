@@ -11,13 +11,13 @@ import tiny_saes
 import torch
 from huggingface_hub import constants
 
-from universality.corpora import load_tokenizer, tokenize
-from universality.errors import InputError
-from universality.models import load_bridge
-from universality.params.hub_saes import HubSaes, SaeHooks
-from universality.saes.evaluation import load_sae
-from universality.saes.hookpoints import hook_table, misplaced, neighbouring_hooks
-from universality.sources.hub_saes import copy_saes, sparsify_hook
+from universality.core.corpora import load_tokenizer, tokenize
+from universality.core.errors import InputError
+from universality.core.models import load_bridge
+from universality.studies.saes.evaluation import load_sae
+from universality.studies.saes.hookpoints import hook_table, misplaced, neighbouring_hooks
+from universality.studies.saes.hub_saes import copy_saes, sparsify_hook
+from universality.studies.saes.params.hub_saes import HubSaes, SaeHooks
 
 COMMIT = "0123456789" * 4
 TEXTS = [

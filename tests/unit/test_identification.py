@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group, t
 
-from universality.errors import InputError
-from universality.io import read_table
-from universality.models import train_tokenizer
-from universality.similarity import every_pair, identification, linear
-from universality.stages import identify_layers
-from universality.summaries.layers import identification_metrics
+from universality.core.errors import InputError
+from universality.core.io import read_table
+from universality.core.models import train_tokenizer
+from universality.studies.spaces.layers_summary import identification_metrics
+from universality.studies.spaces.similarity import every_pair, identification, linear
+from universality.studies.spaces.stages import identify_layers
 
 ONE_BY_ONE = {
     "unbiased_linear_cka": measures.linear_cka_unbiased,
@@ -150,8 +150,8 @@ layer_identification:
 
 
 def test_stage(small, tiny_corpus, tmp_path):
-    from universality.corpora import read_corpus, write_corpus
-    from universality.models import save_tokenizer
+    from universality.core.corpora import read_corpus, write_corpus
+    from universality.core.models import save_tokenizer
 
     _, texts = read_corpus(tiny_corpus, "train")
     save_tokenizer(train_tokenizer(texts, small.vocab_size), tmp_path / "tokenizer")

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from universality import io
-from universality.errors import InputError
-from universality.randomness import derive_seed, generator
+from universality.core import io
+from universality.core.errors import InputError
+from universality.core.randomness import derive_seed, generator
 
 
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import TypingError
 
-from universality.saes.training import kernels
+from universality.studies.saes.training import kernels
 
 MODULES = (
     "matching.agreement.agreement",

@@ -10,10 +10,10 @@ import torch
 from converted import load, logits_of
 from transformers import AutoTokenizer
 
-from universality.errors import InputError
+from universality.core.errors import InputError
 from universality.sources.llama2c import half_split, read_checkpoint
 from universality.sources.llama_tokenizer import read_tokenizer
-from universality.stages.convert_llama2c import command as convert
+from universality.studies.models.stages.convert_llama2c import command as convert
 
 # dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (negative: untied), seq_len
 GROUPED_UNTIED = (16, 24, 2, 4, 2, -265, 12)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from universality.matching.agreement.weights import (
+from universality.studies.matching.agreement.weights import (
     Weights,
     activation_table,
     cosines,
@@ -14,7 +14,7 @@ from universality.matching.agreement.weights import (
     weight_pairings,
     weight_table,
 )
-from universality.matching.tables import POOLED
+from universality.studies.matching.tables import POOLED
 
 
 def random_weights(rng, d, d_in):

@@ -7,24 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matched import SETTINGS, random_sparse, tables_of, write_model
 
-from universality.errors import InputError
-from universality.io import write_sparse, write_table
-from universality.matching import pairings
-from universality.matching.bootstrap import document_sums, resampled_r
-from universality.matching.engine.moments import moments
-from universality.matching.engine.partners import Matcher, best_matches
-from universality.matching.engine.sparse_file import open_sparse
-from universality.matching.files import find_saes
-from universality.matching.pairings import Partners
-from universality.matching.study import (
+from universality.core.bootstrap import document_sums, resampled_r
+from universality.core.engine.moments import moments
+from universality.core.engine.partners import Matcher, best_matches
+from universality.core.engine.sparse_file import open_sparse
+from universality.core.errors import InputError
+from universality.core.io import write_sparse, write_table
+from universality.core.stats import jackknife_interval, kept_documents
+from universality.studies.matching import pairings
+from universality.studies.matching.files import find_saes
+from universality.studies.matching.pairings import Partners
+from universality.studies.matching.study import (
     Sample,
     match_layers,
     null_of_meeting_documents,
     pair_layers,
 )
-from universality.matching.tables import POOLED, feature_table, headline_table
-from universality.stats import jackknife_interval, kept_documents
-from universality.summaries.matching import BRICKEN_2023, matching_metrics
+from universality.studies.matching.summary import BRICKEN_2023, matching_metrics
+from universality.studies.matching.tables import POOLED, feature_table, headline_table
 
 
 def reference(a, b):

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from matched import random_sparse, tables_of, write_model
 
-from universality.errors import InputError
-from universality.io import read_table, write_table
-from universality.matching.conditions.conditions import MEASURES
-from universality.matching.conditions.progress_study import COMPARISONS
-from universality.plots.conditions import recipes
-from universality.plots.matching import looks, pairings, role
-from universality.stages import plot_matching
-from universality.summaries.matching import all_matching_metrics
+from universality.core.errors import InputError
+from universality.core.io import read_table, write_table
+from universality.studies.matching.conditions.conditions import MEASURES
+from universality.studies.matching.conditions.progress_study import COMPARISONS
+from universality.studies.matching.figures.conditions import recipes
+from universality.studies.matching.figures.matching import looks, pairings, role
+from universality.studies.matching.stages import plot_matching
+from universality.studies.matching.summary import all_matching_metrics
 
 PAIRS = {
     "seed_a_vs_sae_seed": ("a", "b"),

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from universality.corpora import Tokens, load_tokens
-from universality.errors import InputError
-from universality.models import document_losses, new_model, train, train_tokenizer
-from universality.ngrams import bigram_losses, unigram_losses
+from universality.core.corpora import Tokens, load_tokens
+from universality.core.errors import InputError
+from universality.core.models import document_losses, new_model, train, train_tokenizer
+from universality.core.ngrams import bigram_losses, unigram_losses
 
 
 def _tokens(documents: list[list[int]]) -> Tokens:
@@ -61,7 +61,7 @@ def test_heads_must_divide_the_width(small):
 
 
 def test_tokenizer_repeats(tiny_corpus):
-    from universality.corpora import read_corpus
+    from universality.core.corpora import read_corpus
 
     texts = read_corpus(tiny_corpus, "train")[1]
     assert train_tokenizer(texts, 320).to_str() == train_tokenizer(texts, 320).to_str()

@@ -5,15 +5,21 @@ import pytest
 from stand_ins import Signs
 
 import parameter_sets
-from universality.errors import InputError
-from universality.geometry.maps import umap_map, umap_onto
-from universality.params.base import load_section
-from universality.params.feature_maps import Maps
-from universality.params.steering import SteeredMap, Steering
-from universality.steering import movement_study
-from universality.steering.contrasts import ContrastTokens
-from universality.steering.effects import Task
-from universality.steering.movement import direction, ground, judged, principal_plane, travel
+from universality.core.errors import InputError
+from universality.core.maps import umap_map, umap_onto
+from universality.core.params.base import load_section
+from universality.studies.spaces.params.feature_maps import Maps
+from universality.studies.steering import movement_study
+from universality.studies.steering.contrasts import ContrastTokens
+from universality.studies.steering.effects import Task
+from universality.studies.steering.movement import (
+    direction,
+    ground,
+    judged,
+    principal_plane,
+    travel,
+)
+from universality.studies.steering.params.steering import SteeredMap, Steering
 
 HOOK = "blocks.0.hook_resid_post"
 ONCE = np.ones((1, 6))

@@ -3,15 +3,15 @@ import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
 
-from universality.errors import InputError
-from universality.io import write_arrays
-from universality.saes.study.neurons import (
+from universality.core.errors import InputError
+from universality.core.io import write_arrays
+from universality.core.sae_weights import mlp_output
+from universality.studies.saes.study.neurons import (
     matched_directions,
     neuron_classes,
     neurons_needed,
     unit,
 )
-from universality.saes.weights import mlp_output
 
 
 def test_matched_directions_have_the_second_moment(rng):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universality.nulls import documents_meeting, judged, permutation_p, shift_offsets, with_q
+from universality.core.nulls import documents_meeting, judged, permutation_p, shift_offsets, with_q
 
 
 def test_p_by_hand():

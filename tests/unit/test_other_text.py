@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from universality.corpora import read_corpus
-from universality.errors import InputError
-from universality.matching.dense import match_neurons
-from universality.matching.other_text import carried_over, carried_row
-from universality.matching.pairings import Partners
-from universality.matching.study import Sample, match_layers
+from universality.core.corpora import read_corpus
+from universality.core.errors import InputError
+from universality.core.stats import kept_documents
 from universality.sources.wordnet import read_synsets
-from universality.stages.gloss_corpus import command as gloss_corpus
-from universality.stats import kept_documents
+from universality.studies.hierarchy.stages.gloss_corpus import command as gloss_corpus
+from universality.studies.matching.dense import match_neurons
+from universality.studies.matching.other_text import carried_over, carried_row
+from universality.studies.matching.pairings import Partners
+from universality.studies.matching.study import Sample, match_layers
 
 N = 600
 

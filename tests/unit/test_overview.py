@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import committed
-from universality import overview
-from universality.paper.numbers import STUDIES
-from universality.summaries.files import read_summaries
+from universality.core.numbers import STUDIES
+from universality.present import overview
+from universality.present.summaries import read_summaries
 
 ROOT = Path(__file__).parents[2]
 

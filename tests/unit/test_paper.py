@@ -12,16 +12,16 @@ from prose import comparing_sentences, crowded_sentences, typed_numbers
 from ruamel.yaml import YAML
 
 import committed
-from universality.errors import InputError
-from universality.paper import build
-from universality.paper.claims import Claim, read_claims
-from universality.paper.findings import PLACE, Finding, addresses, holds, read_findings
-from universality.paper.numbers import NOT_HERE, STUDIES, Number, beside, null_of, parse, shown
-from universality.paper.table import Table, as_json, as_markdown, as_tex
-from universality.summaries.files import write_summaries
+from universality.core.errors import InputError
+from universality.core.numbers import NOT_HERE, STUDIES, Number, beside, null_of, parse, shown
+from universality.present.paper import build
+from universality.present.paper.claims import Claim, read_claims
+from universality.present.paper.findings import PLACE, Finding, addresses, holds, read_findings
+from universality.present.paper.table import Table, as_json, as_markdown, as_tex
+from universality.present.summaries import write_summaries
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "pipeline"))
 import readme  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 METRICS = {
@@ -240,7 +240,7 @@ def test_there_are_few_figures_and_as_png_only_those_of_the_readme():
 
 
 def test_the_readme_says_what_the_findings_say():
-    """`python workflow/readme.py` writes them there."""
+    """`python pipeline/readme.py` writes them there."""
     text = (ROOT / "README.md").read_text()
     assert readme.with_block(text, readme.block(ROOT)) == text
 

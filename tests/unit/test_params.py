@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import parameter_sets
-from universality.errors import InputError
-from universality.params.base import load_section
-from universality.params.complete import load_params
-from universality.params.saes import SaeTraining
+from universality.core.errors import InputError
+from universality.core.params.base import load_section
+from universality.params import load_params
+from universality.studies.saes.params.saes import SaeTraining
 
 TEXT = parameter_sets.text("smoke")
 

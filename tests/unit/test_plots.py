@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from universality.errors import InputError
-from universality.io import write_table
-from universality.plots import by_sae, grids, models, saes
-from universality.plots.style import BASELINES, styled
-from universality.saes.matched import against, at_matched_l0
-from universality.stages import plot_models, plot_saes
-from universality.summaries.saes import grid_metrics, model_metrics, sae_metrics
+from universality.core.errors import InputError
+from universality.core.io import write_table
+from universality.core.style import BASELINES, styled
+from universality.studies.models.figures import models
+from universality.studies.models.stages import plot_models
+from universality.studies.saes.figures import by_sae, grids, saes
+from universality.studies.saes.matched import against, at_matched_l0
+from universality.studies.saes.stages import plot_saes
+from universality.studies.saes.summary import grid_metrics, model_metrics, sae_metrics
 
 NUMBERS = ["explained_variance", "ce_loss_recovered", "ce_loss_recovered_mean", "ce_difference"]
 

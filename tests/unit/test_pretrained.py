@@ -19,9 +19,9 @@ import torch
 from ruamel.yaml import YAML
 
 import parameter_sets
-from universality.errors import InputError
-from universality.params.base import read_yaml
-from universality.params.complete import load_params
+from universality.core.errors import InputError
+from universality.core.params.base import read_yaml
+from universality.params import load_params
 
 ROOT = tiny_hub.ROOT
 PROFILE = parameter_sets.file("pretrained")
@@ -109,7 +109,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run everything that concerns pretrained models."""
     from tokenizers import Tokenizer
 
-    from universality.corpora import tokenize
+    from universality.core.corpora import tokenize
 
     folder = tmp_path_factory.mktemp("pretrained")
     hub = folder / "hf" / "hub"
@@ -172,7 +172,7 @@ def test_the_commit_that_main_was_is_known(run):
 
 def features(run: Run, name: str, sae: str) -> torch.Tensor:
     """Features by the pipeline, `(n_positions, d_sae)`."""
-    from universality.io import read_sparse
+    from universality.core.io import read_sparse
 
     matrix = read_sparse(run.folder / "data" / "features" / name / f"{sae}.safetensors")
     return torch.from_numpy(matrix.toarray())
@@ -223,7 +223,7 @@ def test_features_of_each_pair_are_matched(run, name):
 
 def test_saes_at_the_wrong_layer_stop_the_pipeline(run):
     """Pythia's two SAEs with their places exchanged: one line, the table, and no features."""
-    from universality.stages import hub_features, sae_hooks
+    from universality.studies.saes.stages import hub_features, sae_hooks
 
     data, names = run.folder / "data", ("l2_mlp_out_seed0", "l3_mlp_out_seed0")
     for one, other in (names, names[::-1]):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from universality import provenance
-from universality.errors import InputError
-from universality.fingerprints import fingerprints
-from universality.provenance import Run
-from universality.stages.card import command
-from universality.summaries.files import write_summaries
+from universality.core.errors import InputError
+from universality.core.fingerprints import fingerprints
+from universality.present import provenance
+from universality.present.commands.card import command
+from universality.present.provenance import Run
+from universality.present.summaries import write_summaries
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ import torch
 from fake_hub import Hub
 from huggingface_hub import ModelCard, constants
 
-from universality.errors import InputError
-from universality.io import read_json, write_json
-from universality.stages.publish import command
+from universality.core.errors import InputError
+from universality.core.io import read_json, write_json
+from universality.studies.saes.commands.publish import command
 
 METRICS = {
     "tiny_l0_mlp_out_seed0": {

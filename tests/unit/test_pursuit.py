@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import orthogonal_mp
 
-from universality.errors import InputError
-from universality.steering.pursuit import (
+from universality.core.errors import InputError
+from universality.core.pursuit import (
     Codes,
     gradient_pursuit,
     gram_matrix,

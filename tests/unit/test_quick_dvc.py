@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "pipeline"))
 import quick_dvc  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 LOCK = "schema: '2.0'\nstages:\n  a:\n    cmd: one\n  b@c:\n    cmd: two\n"
@@ -89,7 +89,7 @@ def dvc(folder: Path, program: list[str], *arguments: str, check: bool = True):
 
 def test_the_lock_has_the_bytes_that_dvc_writes(tmp_path):
     plain, quick = project(tmp_path / "plain"), project(tmp_path / "quick")
-    programs = {plain: ["dvc"], quick: [sys.executable, str(ROOT / "workflow" / "quick_dvc.py")]}
+    programs = {plain: ["dvc"], quick: [sys.executable, str(ROOT / "pipeline" / "quick_dvc.py")]}
     for n in (1, 2):  # from nothing, then over what is there
         for folder, program in programs.items():
             (folder / "params.yaml").write_text(f"n: {n}\ntext: 'yes'\n")
@@ -102,7 +102,7 @@ def test_the_lock_has_the_bytes_that_dvc_writes(tmp_path):
 
 def test_a_stage_that_fails_fails_the_run(tmp_path):
     folder = project(tmp_path / "quick")
-    program = [sys.executable, str(ROOT / "workflow" / "quick_dvc.py")]
+    program = [sys.executable, str(ROOT / "pipeline" / "quick_dvc.py")]
     done = dvc(folder, program, "repro", check=False)
     assert done.returncode != 0
     assert "universality: second: cannot be read" in done.stderr

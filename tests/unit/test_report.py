@@ -10,10 +10,10 @@ from markupsafe import escape
 
 import committed
 import links
-from universality.errors import InputError
-from universality.params.base import read_yaml
-from universality.report import content
-from universality.report.site import VERDICTS, build
+from universality.core.errors import InputError
+from universality.core.params.base import read_yaml
+from universality.present.report import content
+from universality.present.report.site import VERDICTS, build
 
 ROOT = Path(__file__).parents[2]
 READ = ("paper", "figures", "params.yaml", "dvc.lock", "dvc.yaml", "provenance.json")

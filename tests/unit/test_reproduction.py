@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from universality.errors import InputError
+from universality.core.errors import InputError
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "pipeline"))
 
 import reproduction  # pyright: ignore[reportMissingImports]
 

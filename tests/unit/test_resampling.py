@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from universality.saes.training.resampling import resample, squared_errors
-from universality.saes.training.schedule import Schedule
+from universality.studies.saes.training.resampling import resample, squared_errors
+from universality.studies.saes.training.schedule import Schedule
 
 
 def _weights() -> dict[str, torch.Tensor]:

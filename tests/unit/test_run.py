@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from universality.errors import InputError
-from universality.params.base import read_yaml
+from universality.core.errors import InputError
+from universality.core.params.base import read_yaml
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "pipeline"))
 import overlays  # noqa: E402  # pyright: ignore[reportMissingImports]
 import run  # noqa: E402  # pyright: ignore[reportMissingImports]
 

@@ -8,13 +8,14 @@ from sae_lens import SAE
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.training.sae_trainer import SAETrainer
 
-from universality.errors import InputError
-from universality.params.saes import Recipe, SaeTraining
-from universality.randomness import derive_seed
-from universality.saes.training import active
-from universality.saes.training.architectures import new_sae, sae_id
-from universality.saes.training.loop import Job, save_sae, shuffled_batches, train_sae
-from universality.saes.training.sparse_step import SparseTrainer
+from universality.core.errors import InputError
+from universality.core.hooks import sae_id
+from universality.core.randomness import derive_seed
+from universality.studies.saes.params.saes import Recipe, SaeTraining
+from universality.studies.saes.training import active
+from universality.studies.saes.training.architectures import new_sae
+from universality.studies.saes.training.loop import Job, save_sae, shuffled_batches, train_sae
+from universality.studies.saes.training.sparse_step import SparseTrainer
 
 HOOK = "blocks.0.hook_mlp_out"
 SPARSITY = {
@@ -179,7 +180,7 @@ class Killed(Exception):
 def test_resumed_run_equals_the_undisturbed_one(
     activations, tmp_path, monkeypatch, moment, architecture, step
 ):
-    from universality.saes.training.saelens_step import SaelensTrainer
+    from universality.studies.saes.training.saelens_step import SaelensTrainer
 
     job = _job(architecture, resample=architecture == "standard" and step == "sparse")
     expected, expected_log = _train(activations, job=job, step=step)

@@ -4,8 +4,8 @@ import torch
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from universality.sampling import LlamaDecoder, draw, sample_documents
-from universality.stages.sample_corpus import command
+from universality.core.sampling import LlamaDecoder, draw, sample_documents
+from universality.studies.models.stages.sample_corpus import command
 
 
 @pytest.fixture(scope="module")

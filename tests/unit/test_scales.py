@@ -6,9 +6,9 @@ import scipy.sparse as sp
 import torch
 from stand_ins import Signs, intervals
 
-from universality.saes.evaluation import Reconstruction
-from universality.saes.study import remedies, scales
-from universality.saes.study.splicing import LinearDecoder
+from universality.core.splicing import LinearDecoder
+from universality.studies.saes.evaluation import Reconstruction
+from universality.studies.saes.study import remedies, scales
 
 # Norms and scales
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from universality.errors import InputError
-from universality.io import read_arrays, read_sparse
+from universality.core.errors import InputError
+from universality.core.io import read_arrays, read_sparse
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
-    path for folder in ("src", "workflow", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    path for folder in ("src", "pipeline", "benchmarks") for path in (ROOT / folder).rglob("*.py")
 )
 NEVER_CALLED = {
     "eval", "exec", "compile", "os.system", "os.popen", "pickle.load", "pickle.loads",

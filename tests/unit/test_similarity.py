@@ -9,8 +9,8 @@ from sklearn.cross_decomposition import CCA
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import NearestNeighbors
 
-from universality.similarity import cka, distances, linear
-from universality.similarity.null import KERNELS, kernels, straight
+from universality.studies.spaces.similarity import cka, distances, linear
+from universality.studies.spaces.similarity.null import KERNELS, kernels, straight
 
 LINEAR = {
     "cca": linear.cca,

@@ -7,20 +7,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universality.matching.pairings import Pairing
-from universality.params.similarity import Audit, Measure, Similarity
-from universality.similarity import distances, linear
-from universality.similarity.audit import random_table
-from universality.similarity.concepts import (
+from universality.studies.matching.pairings import Pairing
+from universality.studies.spaces.params.similarity import Audit, Measure, Similarity
+from universality.studies.spaces.similarity import distances, linear
+from universality.studies.spaces.similarity.audit import random_table
+from universality.studies.spaces.similarity.concepts import (
     any_samples,
     concept_relations,
     concept_samples,
     inside_concepts,
     rsa_of_orders,
 )
-from universality.similarity.decoders import Decoders, compare_pairs, projected, tables_of
-from universality.similarity.linear import linear_measures
-from universality.similarity.null import (
+from universality.studies.spaces.similarity.decoders import (
+    Decoders,
+    compare_pairs,
+    projected,
+    tables_of,
+)
+from universality.studies.spaces.similarity.linear import linear_measures
+from universality.studies.spaces.similarity.null import (
     KERNELS,
     Compared,
     Reduced,
@@ -34,8 +39,8 @@ from universality.similarity.null import (
     related,
     straight,
 )
-from universality.similarity.spaces import draw_blocks
-from universality.similarity.study import _highest_of_null, compare_layers
+from universality.studies.spaces.similarity.spaces import draw_blocks
+from universality.studies.spaces.similarity.study import _highest_of_null, compare_layers
 
 SETTINGS = Similarity(
     layer_measures=list(get_args(Measure)),

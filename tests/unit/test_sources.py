@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from universality.errors import InputError
-from universality.params.base import load_section, read_yaml, validate
+from universality.core.errors import InputError
+from universality.core.params.base import load_section, read_yaml, validate
 from universality.sources import places
 from universality.sources.catalogue import Artifact
 from universality.sources.fetch import MIRROR_VARIABLE, cache_directory, fetch

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from universality.stats import (
+from universality.core.stats import (
     document_weights,
     jackknife_interval,
     kept_documents,

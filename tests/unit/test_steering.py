@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from universality.errors import InputError
-from universality.steering.effects import (
+from universality.core.errors import InputError
+from universality.studies.steering.effects import (
     Task,
     Trial,
     Writing,
@@ -17,8 +17,8 @@ from universality.steering.effects import (
     measure,
     word_score,
 )
-from universality.steering.intervene import WHERE, Addition, begin, generate, steered
-from universality.steering.vectors import (
+from universality.studies.steering.intervene import WHERE, Addition, begin, generate, steered
+from universality.studies.steering.vectors import (
     difference_of_means,
     last_activations,
     principal_direction,

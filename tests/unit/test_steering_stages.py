@@ -8,25 +8,25 @@ import pandas as pd
 import pytest
 import torch
 
-from universality.corpora import load_tokenizer, load_tokens
-from universality.errors import InputError
-from universality.features import (
+from universality.core.corpora import load_tokenizer, load_tokens
+from universality.core.errors import InputError
+from universality.core.features import (
     first_token_features,
     position_table,
     sparse_features,
     write_features,
 )
-from universality.io import read_table, write_table
-from universality.saes.evaluation import load_sae
-from universality.stages import (
+from universality.core.io import read_table, write_table
+from universality.studies.saes.evaluation import load_sae
+from universality.studies.steering.commands import steer
+from universality.studies.steering.stages import (
     plot_steering,
-    steer,
     steer_downstream,
     steer_effects,
     steer_maps,
     steer_transfer,
 )
-from universality.summaries.steering import (
+from universality.studies.steering.summary import (
     downstream_metrics,
     effect_metrics,
     map_metrics,

@@ -12,23 +12,16 @@ import torch
 from stand_ins import Signs
 
 import parameter_sets
-from universality.alignment import Alignment
-from universality.corpora import load_tokenizer
-from universality.errors import InputError
-from universality.params.base import load_section
-from universality.params.complete import load_params
-from universality.params.steering import (
-    Contrast,
-    Contrasts,
-    MatchedChanges,
-    SteeredModel,
-    Steering,
-)
-from universality.saes.pages.dashboard import Positions
-from universality.similarity.stitching import AffineMap
-from universality.steering.contexts import context_table
-from universality.steering.contrasts import choose, contrast_tokens, until_stop, word_ids
-from universality.steering.downstream import (
+from universality.core.alignment import Alignment
+from universality.core.contexts import Positions
+from universality.core.corpora import load_tokenizer
+from universality.core.errors import InputError
+from universality.core.params.base import load_section
+from universality.params import load_params
+from universality.studies.spaces.similarity.stitching import AffineMap
+from universality.studies.steering.contexts import context_table
+from universality.studies.steering.contrasts import choose, contrast_tokens, until_stop, word_ids
+from universality.studies.steering.downstream import (
     Change,
     Text,
     change,
@@ -36,11 +29,18 @@ from universality.steering.downstream import (
     read,
     spread_row,
 )
-from universality.steering.downstream_study import downstream_hooks, find_saes
-from universality.steering.effects import Writing
-from universality.steering.intervene import Addition
-from universality.steering.matched_changes import COLUMNS, Steered, matched_table
-from universality.steering.study import (
+from universality.studies.steering.downstream_study import downstream_hooks, find_saes
+from universality.studies.steering.effects import Writing
+from universality.studies.steering.intervene import Addition
+from universality.studies.steering.matched_changes import COLUMNS, Steered, matched_table
+from universality.studies.steering.params.steering import (
+    Contrast,
+    Contrasts,
+    MatchedChanges,
+    SteeredModel,
+    Steering,
+)
+from universality.studies.steering.study import (
     depth_table,
     run_trials,
     steering_vectors,
@@ -48,7 +48,7 @@ from universality.steering.study import (
     trial_table,
     with_dose,
 )
-from universality.steering.transfer import Map, Reading, fit_maps, together, transferred
+from universality.studies.steering.transfer import Map, Reading, fit_maps, together, transferred
 
 ROOT = Path(__file__).parents[2]
 
@@ -319,7 +319,7 @@ def test_a_planted_map_carries_the_vector_over(rng, monkeypatch):
     y = [values @ weight + 3 for values in x]
     rows = np.arange(300)
     monkeypatch.setattr(
-        "universality.steering.transfer.shared_positions",
+        "universality.studies.steering.transfer.shared_positions",
         lambda *_: (Alignment(rows, rows, 1.0, 1.0), rows),
     )
     empty = pd.DataFrame()

@@ -7,15 +7,15 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from universality.corpora import read_corpus
-from universality.errors import InputError
-from universality.io import read_table
-from universality.models import load_bridge, new_model, save_model, train_tokenizer
-from universality.params.layers import Stitching
-from universality.saes.study.splicing import Intervals
-from universality.similarity import stitch_study
-from universality.similarity.stitching import apply, explained, fit
-from universality.stages import stitch_models
+from universality.core.corpora import read_corpus
+from universality.core.errors import InputError
+from universality.core.io import read_table
+from universality.core.models import load_bridge, new_model, save_model, train_tokenizer
+from universality.core.splicing import Intervals
+from universality.studies.spaces.params.layers import Stitching
+from universality.studies.spaces.similarity import stitch_study
+from universality.studies.spaces.similarity.stitching import apply, explained, fit
+from universality.studies.spaces.stages import stitch_models
 
 SECTION = Stitching(
     n_fit_documents=30, n_documents=5, batch_tokens=256, ridge=1e-9, n_bootstrap=100, seed=0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from universality.errors import InputError
-from universality.summaries.files import chosen, read_summaries, read_summary, write_summaries
+from universality.core.errors import InputError
+from universality.present.summaries import chosen, read_summaries, read_summary, write_summaries
 
 NUMBERS = {
     "matching": {

@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from torch.nn.functional import cross_entropy
 
 import parameter_sets
-from universality.params.base import read_yaml
-from universality.params.complete import load_params
+from universality.core.params.base import read_yaml
+from universality.params import load_params
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = parameter_sets.file("tinystories")
@@ -128,7 +128,7 @@ def test_models_arrive_whole_as_safetensors(run):
 
 
 def test_text_is_the_datasets_first_stories(run):
-    from universality.corpora import read_corpus
+    from universality.core.corpora import read_corpus
 
     data, _ = run
     documents, texts = read_corpus(data / "corpora" / "tinystories", "train")
@@ -153,7 +153,7 @@ def forward(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, list[torch.Ten
 
 
 def tokens_of(data: Path, name: str, split: str) -> list[torch.Tensor]:
-    from universality.corpora import load_tokens
+    from universality.core.corpora import load_tokens
 
     tokens = load_tokens(data / "corpora" / "tinystories", split, data / "models" / name, 48)
     parts = np.split(tokens.ids, tokens.bounds[1:-1])

@@ -7,15 +7,15 @@ import pytest
 import torch
 from stand_ins import HOOKS, Signs, intervals
 
-from universality.errors import InputError
-from universality.models import document_losses
-from universality.saes.evaluation import replaced_losses
-from universality.saes.study import neighbourhoods, token_error
-from universality.saes.study.splicing import (
+from universality.core.errors import InputError
+from universality.core.models import document_losses
+from universality.core.splicing import (
     LinearDecoder,
     SplicedModel,
     encode,
 )
+from universality.studies.saes.evaluation import replaced_losses
+from universality.studies.saes.study import neighbourhoods, token_error
 
 # Splicing
 

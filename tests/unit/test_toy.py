@@ -7,13 +7,14 @@ from sae_lens.synthetic import compute_classification_metrics, mean_correlation_
 from scipy.stats import multivariate_normal, norm
 from torch import from_numpy
 
-from universality.errors import InputError
-from universality.io import read_table
-from universality.params.base import load_section, validate
-from universality.params.toy import Toy, ToyCondition
-from universality.plots import toy as draw
-from universality.plots.style import styled
-from universality.saes.study.toy import (
+from universality.core.errors import InputError
+from universality.core.io import read_table
+from universality.core.params.base import load_section, validate
+from universality.core.style import styled
+from universality.studies.saes.figures import toy as draw
+from universality.studies.saes.params.toy import Toy, ToyCondition
+from universality.studies.saes.stages.toy_saes import command
+from universality.studies.saes.study.toy import (
     Samples,
     agreement,
     direction_measures,
@@ -25,7 +26,6 @@ from universality.saes.study.toy import (
     summarise,
     true_directions,
 )
-from universality.stages.toy_saes import command
 
 SECTIONS = """
 toy:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from universality.saes.training.tracking import tracked
+from universality.studies.saes.training.tracking import tracked
 
 
 def test_off_it_does_nothing(monkeypatch):
@@ -18,7 +18,7 @@ def test_off_it_does_nothing(monkeypatch):
 def test_asked_for_it_writes_a_run(tmp_path, asked):
     """In its offline mode, which needs neither account nor network."""
     code = (
-        "from universality.saes.training.tracking import tracked\n"
+        "from universality.studies.saes.training.tracking import tracked\n"
         "with tracked('sae', {'k': 3}) as log:\n"
         "    log({'step': 1, 'loss': 2.0})\n"
     )

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from universality.errors import InputError
-from universality.io import read_table
-from universality.params.anatomy import Widths
-from universality.params.base import load_section
-from universality.params.saes import SaeGrid, SaeTraining
-from universality.plots import widths as draw
-from universality.plots.style import styled
-from universality.saes.grid import member_table, members
-from universality.saes.study.width_study import over_seeds, pairs, split_table, sweeps
-from universality.saes.training.architectures import new_sae
-from universality.saes.training.loop import save_sae
-from universality.stages import sae_widths
+from universality.core.errors import InputError
+from universality.core.io import read_table
+from universality.core.params.base import load_section
+from universality.core.style import styled
+from universality.studies.saes.figures import widths as draw
+from universality.studies.saes.grid import member_table, members
+from universality.studies.saes.params.anatomy import Widths
+from universality.studies.saes.params.saes import SaeGrid, SaeTraining
+from universality.studies.saes.stages import sae_widths
+from universality.studies.saes.study.width_study import over_seeds, pairs, split_table, sweeps
+from universality.studies.saes.training.architectures import new_sae
+from universality.studies.saes.training.loop import save_sae
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {

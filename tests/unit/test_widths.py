@@ -3,8 +3,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from universality.saes.study.neurons import unit
-from universality.saes.study.widths import (
+from universality.studies.saes.study.neurons import unit
+from universality.studies.saes.study.widths import (
     Dictionary,
     best_match,
     insert,

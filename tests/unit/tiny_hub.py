@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from universality.params.base import read_yaml
+from universality.core.params.base import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 END = "<|endoftext|>"
@@ -29,7 +29,7 @@ WINDOW = 8
 
 def tokenizer_files(texts: list[str]) -> tuple[dict[str, bytes], int]:
     """Files of a GPT-2 tokenizer trained on `texts`, and the id of `<|endoftext|>`, the last."""
-    from universality.models import train_tokenizer
+    from universality.core.models import train_tokenizer
 
     model = json.loads(train_tokenizer(texts, 330).to_str())["model"]
     pieces = [piece for piece in model["vocab"] if piece not in ("<s>", "</s>")]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from universality.params.base import Section
+from universality.core.params.base import Section
 
 
 class HubPlace(Section):

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from universality.errors import InputError
-from universality.io import atomic_path
+from universality.core.errors import InputError
+from universality.core.io import atomic_path
 from universality.sources import places
 from universality.sources.catalogue import Artifact, HubPlace, NpmPlace, Place, PypiPlace
 

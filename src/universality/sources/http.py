@@ -4,7 +4,7 @@ from pathlib import Path
 
 import requests
 
-from universality.progress import progress
+from universality.core.progress import progress
 
 CONNECT_SECONDS, READ_SECONDS = 5, 60
 _CHUNK_BYTES = 1 << 14  # small, since a cut connection loses the chunk that it is in

@@ -4,9 +4,9 @@ import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
-from universality.errors import InputError
-from universality.io import atomic_directory
-from universality.params.models import HubModel
+from universality.core.errors import InputError
+from universality.core.io import atomic_directory
+from universality.core.params.models import HubModel
 from universality.sources.fetch import sha256_of
 from universality.sources.snapshot import snapshot
 

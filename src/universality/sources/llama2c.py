@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from universality.errors import InputError
+from universality.core.errors import InputError
 
 _HEADER_BYTES = 7 * 4
 

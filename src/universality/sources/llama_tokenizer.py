@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from universality.errors import InputError
+from universality.core.errors import InputError
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 _N_CONTROL = 3

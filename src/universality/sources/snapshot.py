@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import requests
 
-from universality.errors import InputError
+from universality.core.errors import InputError
 from universality.sources.http import CONNECT_SECONDS
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from universality.errors import InputError
-from universality.io import require
+from universality.core.errors import InputError
+from universality.core.io import require
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What every study uses: files, text, models, activations, sparse engine, nulls."""

@@ -1,0 +1,1 @@
+"""Parameters of what every study uses."""

@@ -1,1 +1,0 @@
-"""Figures: a table in, a figure out; nothing is computed here."""

@@ -1,0 +1,1 @@
+"""What puts the studies together: numbers, paper, report, explorer."""

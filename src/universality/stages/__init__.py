@@ -1,1 +1,0 @@
-"""One thin command per stage: parse, load, call, save."""

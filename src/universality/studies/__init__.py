@@ -1,0 +1,1 @@
+"""One folder a study: its parameters, stages, science and figures."""

@@ -1,0 +1,1 @@
+"""Spaces of two models: CCA and its relatives, maps, circles."""

@@ -1,1 +1,0 @@
-"""Summaries of the studies: numbers by id and metric, from their tables."""
