@@ -120,7 +120,7 @@ def smollm2_dir(artifact: Callable[[str], Path]) -> Path:
 
     file = artifact("smollm2_gguf")
     package = ROOT / "src" / "universality"
-    sources = ("sources/gguf.py", "stages/convert_gguf.py", "io.py")
+    sources = ("sources/gguf.py", "studies/models/stages/convert_gguf.py", "core/io.py")
     parts = [file.name, version("transformers"), version("gguf")]
     parts += [sha256_of(package / name) for name in sources]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ import typer.main
 
 from universality.core.errors import InputError
 
-PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent
 
 
 class _Group(typer.core.TyperGroup):
@@ -32,7 +32,7 @@ class _Group(typer.core.TyperGroup):
 
     def _files(self) -> dict[str, Path]:
         """Return command -> its file; those of a study follow each other."""
-        paths = sorted(PACKAGE.rglob(f"{self.folder}/[!_]*.py"))
+        paths = sorted(_PACKAGE.rglob(f"{self.folder}/[!_]*.py"))
         return {path.stem.replace("_", "-"): path for path in paths}
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -42,7 +42,7 @@ class _Group(typer.core.TyperGroup):
         path = self._files().get(cmd_name)
         if path is None:
             return super().get_command(ctx, cmd_name)
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        parts = path.relative_to(_PACKAGE.parent).with_suffix("").parts
         module = importlib.import_module(".".join(parts))
         one = typer.Typer(add_completion=False, rich_markup_mode=None)
         one.command(cmd_name)(module.command)

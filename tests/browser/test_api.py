@@ -36,7 +36,7 @@ def test_every_public_module_is_there(reference):
 
 
 def test_docstrings_and_types_are_there(reference):
-    page = (reference / "universality" / "alignment.html").read_text()
+    page = (reference / "universality" / "core" / "alignment.html").read_text()
     text = re.sub(r"<[^>]+>", "", page)
     assert "Pair the rows of two tokenizations that end at the same character" in text
     assert re.search(r"def\s+align\(\s+document_a: numpy.ndarray", text)
@@ -67,7 +67,7 @@ def test_search_works_from_a_file(reference, browser):
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto((reference / "universality" / "alignment.html").as_uri())
+        page.goto((reference / "universality" / "core" / "alignment.html").as_uri())
         page.get_by_role("searchbox").fill("positions two tokenizers share")
         found = page.locator(".search-result").first
         found.wait_for(timeout=30_000)

@@ -59,7 +59,7 @@ def sections_read(file):
 def test_only_stages_read_parameters():
     files = (ROOT / "src").rglob("*.py")
     readers = {f.parent.name for f in files if "load_section(" in f.read_text(encoding="utf-8")}
-    assert readers <= {"stages", "params"}
+    assert readers <= {"stages", "commands", "params"}
 
 
 def test_lock_matches_code_params_and_dvc_yaml(stages):

@@ -11,24 +11,26 @@ from universality.core.errors import InputError
 from universality.core.io import read_table
 from universality.core.models import train_tokenizer
 from universality.studies.spaces.layers_summary import identification_metrics
-from universality.studies.spaces.similarity import every_pair, identification, linear
+from universality.studies.spaces.similarity import identification, linear
+from universality.studies.spaces.similarity.measures import Options, Samples
 from universality.studies.spaces.stages import identify_layers
 
 ONE_BY_ONE = {
-    "unbiased_linear_cka": measures.linear_cka_unbiased,
+    "linear_cka_unbiased": measures.linear_cka_unbiased,
     "rbf_cka_0.5": lambda x, y: measures.rbf_cka(x, y, 0.5),
     "rbf_cka_2": lambda x, y: measures.rbf_cka(x, y, 2),
     "rsa_correlation": lambda x, y: measures.rsa(x, y, "correlation"),
     "rsa_cosine": lambda x, y: measures.rsa(x, y, "cosine"),
     "rsa_euclidean": lambda x, y: measures.rsa(x, y, "euclidean"),
+    "rsa_pearson": lambda x, y: measures.rsa(x, y, "correlation", ranked=False),
     "pairwise_distance_pearson": lambda x, y: measures.rsa(x, y, "euclidean", ranked=False),
-    "distance_correlation": lambda x, y: measures.distance_correlation(x, y) ** 2,
+    "distance_correlation": measures.distance_correlation,
     "mutual_knn": lambda x, y: measures.mutual_knn(x, y, 7),
 }
 
 
 def test_the_list_is_whole():
-    assert set(every_pair.measures([0.5, 2], 7)) == set(ONE_BY_ONE)
+    assert set(identification.variants([0.5, 2], 7)) == set(ONE_BY_ONE)
 
 
 @pytest.mark.parametrize("name", ONE_BY_ONE)
@@ -38,16 +40,18 @@ def test_all_pairs_at_once_are_pairs_one_by_one(rng, name):
         np.hstack([shared, noise * rng.standard_normal((60, d))]) + 4
         for noise, d in ((0.3, 2), (1, 5), (3, 3))
     ]
-    found = every_pair.cosines(sides, every_pair.measures([0.5, 2], 7)[name])
+    variant = identification.variants([0.5, 2], 7)[name]
+    found = identification.every_pair([Samples(side) for side in sides], *variant)
     for i in range(3):
         for j in range(3):
             assert found[i, j] == pytest.approx(ONE_BY_ONE[name](sides[i], sides[j])), (i, j)
 
 
 def test_samples_that_are_all_alike_are_an_error(rng):
-    vector = every_pair.measures([1], 3)["pairwise_distance_pearson"]
+    variant = identification.variants([1], 3)["pairwise_distance_pearson"]
+    sides = [Samples(rng.standard_normal((9, 2))), Samples(np.ones((9, 2)))]
     with pytest.raises(ValueError, match="representation 1: all its samples are alike"):
-        every_pair.cosines([rng.standard_normal((9, 2)), np.ones((9, 2))], vector)
+        identification.every_pair(sides, *variant)
 
 
 def planted(rng, n_models=3, n_layers=4, n=400, d=6, noise=0.2):
@@ -62,7 +66,7 @@ def planted(rng, n_models=3, n_layers=4, n=400, d=6, noise=0.2):
 
 def _scores(models):
     few = [[layer[:120] for layer in layers] for layers in models]
-    return identification.linear_scores(models, 0.99, 0.1) | identification.sample_scores(
+    return identification.linear_scores(models, Options(0.99, 0.1)) | identification.sample_scores(
         few, [0.8], 8
     )
 
@@ -84,20 +88,20 @@ def test_planted_layers_are_found_by_every_measure_and_their_order_is_not_looked
 
 def test_independent_layers_are_found_by_chance(rng):
     models = [[rng.standard_normal((50, 4)) for _ in range(5)] for _ in range(12)]
-    for found in identification.linear_scores(models, 0.99, 0.1).values():
+    for found in identification.linear_scores(models, Options(0.99, 0.1)).values():
         assert abs(identification.accuracy(identification.choices(found))["accuracy"] - 0.2) < 0.1
 
 
 def test_sides_of_asymmetric_measures(rng):
     models = planted(rng, n_models=2, n_layers=2, noise=2.0)
-    scores = identification.linear_scores(models, 0.99, 0.1)
+    scores = identification.linear_scores(models, Options(0.99, 0.1))
     for a, b in ((0, 1), (1, 0)):
         for i, j in np.ndindex(2, 2):
             there = linear.compare(models[a][i], models[b][j])
             back = linear.compare(models[b][j], models[a][i])
             expected = {
-                "regression_of_candidate": linear.regression_r2(there),
-                "regression_of_query": linear.regression_r2(back),
+                "regression_r2_of_candidate": linear.regression_r2(there),
+                "regression_r2_of_query": linear.regression_r2(back),
                 "pwcca_of_query": linear.pwcca(there),
                 "pwcca_of_candidate": linear.pwcca(back),
                 "cca": linear.cca(there),
@@ -125,7 +129,8 @@ def test_accuracy_and_its_interval_by_hand():
 
 
 def test_a_nan_between_models_is_an_error(rng):
-    scores = identification.linear_scores(planted(rng, n_models=2, n_layers=2), 0.99, 0.1)["cca"]
+    models = planted(rng, n_models=2, n_layers=2)
+    scores = identification.linear_scores(models, Options(0.99, 0.1))["cca"]
     scores[0, 1, 0, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         identification.choices(scores)
@@ -175,7 +180,7 @@ def test_stage(small, tiny_corpus, tmp_path):
     assert len(models) == 6
     losses = {kind: max(table["cross_entropy"].to_list()) for kind, table in models.groupby("kind")}
     assert losses["trained"] < losses["untrained"]
-    n_measures = 12 + 7 + 1
+    n_measures = 12 + 8 + 1
     assert len(accuracy) == 2 * n_measures
     assert accuracy["accuracy"].between(0, 1).all()
     assert accuracy["accuracy_null"].between(0, 1).all()

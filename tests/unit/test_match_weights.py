@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from universality.studies.matching import labels
 from universality.studies.matching.agreement.weights import (
     Weights,
     activation_table,
@@ -83,6 +84,7 @@ def test_planted_features_are_found_by_every_pairing_and_not_under_the_null():
     match = match_weights(2, a, b, r, partner, 19, rng)
     both = [match, dataclasses.replace(match, layer=3)]
     table = weight_table(both, 0.7).set_index(["layer", "pairing", "measure"])
+    assert set(table.index.get_level_values("pairing")) == set(labels.BY_WEIGHTS)
     for pairing in ("a_to_b", "b_to_a", "mutual", "hungarian_decoder", "hungarian_both"):
         row = table.loc[(2, pairing, "mean")]
         assert row["share_above"] == pytest.approx(40 / 60)

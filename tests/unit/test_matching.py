@@ -14,7 +14,7 @@ from universality.core.engine.sparse_file import open_sparse
 from universality.core.errors import InputError
 from universality.core.io import write_sparse, write_table
 from universality.core.stats import jackknife_interval, kept_documents
-from universality.studies.matching import pairings
+from universality.studies.matching import labels, pairings
 from universality.studies.matching.files import find_saes
 from universality.studies.matching.pairings import Partners
 from universality.studies.matching.study import (
@@ -366,9 +366,7 @@ def test_all_pairings_of_permuted_features():
     sample = sample_of(500)
     expected = [pair for pair in enumerate(np.argsort(order)) if pair[0] != 4]
     found = pair_layers(match_layers(a, b, sample), a, b, sample, epsilon=0.05)
-    assert {one.pairing: len(one.null_r) for one in found} == {
-        "a_to_b": 3, "b_to_a": 3, "one_per_b": 3, "mutual": 3, "hungarian": 3, "transport": 3,
-    }  # fmt: skip
+    assert {one.pairing: len(one.null_r) for one in found} == dict.fromkeys(labels.PAIRINGS, 3)
     for one in found:
         assert pairs_of(one.pairs) == expected
         np.testing.assert_allclose(one.pairs.score, 1)

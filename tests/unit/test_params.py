@@ -83,8 +83,15 @@ def test_command_line_shows_one_line_and_fails(tmp_path):
     assert "sae_training.batch_size" in done.stderr
 
 
-def test_help_lists_the_stages():
-    command = Path(sys.executable).with_name("universality")
-    done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+def help_of(*group: str) -> str:
+    command = [Path(sys.executable).with_name("universality"), *group, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_help_lists_commands_and_the_stages_apart():
+    for command in ("card", "check", "explore", "publish", "steer", "run"):
+        assert f"  {command} " in help_of()
     for stage in ("fetch", "sample-corpus", "train-saes", "match", "plot-matching"):
-        assert stage in done.stdout
+        assert f"  {stage} " in help_of("run")
+        assert f"  {stage} " not in help_of()
+    assert "Match the features of two models." in help_of("run", "match")

@@ -61,7 +61,7 @@ stages:
     deps: [first.txt]
     outs: ['second file.txt']
   bad:
-    cmd: universality fetch nothing --sources second --out bad
+    cmd: universality run fetch nothing --sources second --out bad
     deps: ['second file.txt']
     outs: [bad]
 """

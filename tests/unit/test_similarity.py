@@ -9,29 +9,19 @@ from sklearn.cross_decomposition import CCA
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import NearestNeighbors
 
+from universality.studies.spaces import labels
 from universality.studies.spaces.similarity import cka, distances, linear
-from universality.studies.spaces.similarity.null import KERNELS, kernels, straight
+from universality.studies.spaces.similarity.measures import LINKED, MEASURES, Options, span
+from universality.studies.spaces.similarity.null import kernels, straight
 
-LINEAR = {
-    "cca": linear.cca,
-    "cca_r2": linear.cca_r2,
-    "svcca": linear.svcca,
-    "pwcca": linear.pwcca,
-    "k1": linear.svcca_k1_as_published,
-    "regression": linear.regression_r2,
-    "cka": linear.linear_cka,
-    "procrustes": linear.procrustes,
-    "ridge": lambda found: linear.regularised_cca(found, 0.1),
-}
+TOLD = Options(n_neighbours=5)
 
 
-def sampled(name):
-    """Measure `name` of two representations by their kernels."""
-    return lambda x, y: straight(kernels(x, 5, [name]), kernels(y, 5, [name]))[name]
-
-
-SAMPLED = {name: sampled(name) for name in KERNELS}
-ALL = {name: lambda x, y, f=f: f(linked(x, y)) for name, f in LINEAR.items()} | SAMPLED
+def measured(name, x, y):
+    """Measure `name` of two representations."""
+    if name in LINKED:
+        return LINKED[name].of(linked(x, y), TOLD)
+    return straight(kernels(x, TOLD, [name]), kernels(y, TOLD, [name]))[name]
 
 
 def linked(x, y):
@@ -49,46 +39,68 @@ def related(rng, n=300, d1=6, d2=8, noise=1.0):
     return x, shared @ rng.standard_normal((3, d2)) + noise * rng.standard_normal((n, d2))
 
 
-@pytest.mark.parametrize("name", ALL)
+# Every measure by its record.
+
+
+@pytest.mark.parametrize("name", MEASURES)
 def test_a_representation_is_like_itself(rng, name):
     x, _ = related(rng)
-    found = ALL[name](x, x)
-    if name == "ridge":  # shrinks itself too
+    found = measured(name, x, x)
+    if name == "regularised_cca":  # shrinks itself too
         s = linear.basis(x).s
         assert found == pytest.approx(np.mean(s**2 / (s**2 + 0.1 * np.mean(s**2))))
     else:
         assert found == pytest.approx(1)
 
 
-# PWCCA weighs by the columns of X, the correlation over columns by their own mean.
-ROTATION_SCALE_SHIFT = set(ALL) - {"rsa", "rsa_pearson", "pwcca"}
-INVERTIBLE = {"cca", "cca_r2"}
-INVERTIBLE_OF_X, INVERTIBLE_OF_Y = {"regression"}, {"pwcca"}
+CHANGES = {
+    "scale": lambda x, _: 3 * x + 5,
+    "rotation": lambda x, _: x @ ortho_group.rvs(x.shape[1], random_state=1),
+    "linear": lambda x, rng: x @ (rng.standard_normal((x.shape[1],) * 2) * np.logspace(0, 1, 6)),
+}
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_invariance_to_rotation_scale_and_shift(rng, name):
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_is_blind_to_what_it_says_and_to_nothing_else(rng, name, change):
+    x, y = related(rng, d2=6)
+    changed = CHANGES[change](x, rng), CHANGES[change](y, rng)
+    for side, blind_to in enumerate(MEASURES[name].blind_to):
+        sides = (changed[0], y) if side == 0 else (x, changed[1])
+        same = abs(measured(name, *sides) - measured(name, x, y)) < 1e-8
+        assert same == (list(CHANGES).index(change) <= list(CHANGES).index(blind_to)), side
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_is_symmetric_if_it_says_so(rng, name):
     x, y = related(rng)
-    rotation = ortho_group.rvs(x.shape[1], random_state=1)
-    changed = ALL[name](3 * x @ rotation + 5, y)
-    assert (abs(changed - ALL[name](x, y)) < 1e-8) == (name in ROTATION_SCALE_SHIFT)
+    same = measured(name, x, y) == pytest.approx(measured(name, y, x), abs=1e-10)
+    assert same == MEASURES[name].symmetric
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_invariance_to_any_invertible_map_is_of_cca_alone(rng, name):
-    x, y = related(rng)
-    change = rng.standard_normal((x.shape[1], x.shape[1])) * np.logspace(0, 1, x.shape[1])
-    of_x = abs(ALL[name](x @ change, y) - ALL[name](x, y)) < 1e-8
-    of_y = abs(ALL[name](y, x @ change) - ALL[name](y, x)) < 1e-8
-    assert of_x == (name in INVERTIBLE | INVERTIBLE_OF_X)
-    assert of_y == (name in INVERTIBLE | INVERTIBLE_OF_Y)
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_stays_in_its_range(rng, name):
+    """One that may be below 0 is so for some of many independent samples."""
+    low, high = span(name)
+    values = [measured(name, *rng.standard_normal((2, 12, 2))) for _ in range(60)]
+    assert all(low <= value <= high + 1e-12 for value in values)
+    assert any(value < 0 for value in values) == MEASURES[name].signed
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", MEASURES)
 def test_shuffling_the_samples_lowers_every_measure(rng, name):
     x, y = related(rng, noise=0.3)
-    shuffled = np.mean([ALL[name](x, y[rng.permutation(len(y))]) for _ in range(5)])
-    assert ALL[name](x, y) > shuffled + 0.02
+    shuffled = np.mean([measured(name, x, y[rng.permutation(len(y))]) for _ in range(5)])
+    assert measured(name, x, y) > shuffled + 0.02
+
+
+def test_every_measure_has_a_name():
+    assert set(labels.MEASURES) == set(MEASURES)
+    keys = ["svcca_r2", "rbf_cka_0.4", "rsa_cosine", "pwcca_of_query", "cca", "cca"]
+    assert [labels.measure(key) for key in labels.in_order(keys)] == [
+        "RSA (Spearman), cosine", "CCA (mean)", "SVCCA (99%, R²)", "PWCCA, of i",
+        "RBF CKA (unbiased), 0.4",
+    ]  # fmt: skip
 
 
 def test_linear_measures_by_hand():
@@ -132,7 +144,7 @@ def test_constant_and_repeated_columns_are_left_out(rng):
     more = np.column_stack([x, np.full(len(x), 7.0), x[:, 0]])
     assert len(linear.basis(more).s) == 6
     for name in ("cca", "cca_r2"):
-        assert LINEAR[name](linked(more, y)) == pytest.approx(LINEAR[name](linked(x, y)))
+        assert measured(name, more, y) == pytest.approx(measured(name, x, y))
 
 
 def test_bad_samples_are_errors(rng):
@@ -148,13 +160,13 @@ def test_bad_samples_are_errors(rng):
         cka.rbf_kernel(np.zeros((8, 2)), 1)
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", LINKED)
 def test_comparing_once_gives_the_same(rng, name):
     x, y = related(rng)
     bad = x @ (rng.standard_normal((6, 6)) * np.logspace(0, 6, 6))  # takes the other way
     for side in (x, bad):
-        expected = LINEAR[name](linked(side, y))
-        assert LINEAR[name](linear.compare(side, y)) == pytest.approx(expected)
+        expected = measured(name, side, y)
+        assert LINKED[name].of(linear.compare(side, y), TOLD) == pytest.approx(expected)
     with pytest.raises(ValueError, match="300 samples of one and 299"):
         linear.compare(x, y[1:])
 
@@ -231,16 +243,19 @@ def test_neighbours_are_those_of_sklearn(rng):
 def test_null_means_are_those_of_theory(rng):
     n, d1, d2, draws = 120, 6, 15, 300
     found = {
-        name: [] for name in ("cca_r2", "regression", "k1", "linear_cka_unbiased", "mutual_knn")
-    }
+        name: []
+        for name in (
+            "cca_r2", "regression_r2", "svcca_k1_as_published", "linear_cka_unbiased", "mutual_knn",
+        )
+    }  # fmt: skip
     for _ in range(draws):
         x, y = rng.standard_normal((n, d1)), rng.standard_normal((n, d2))
         for name, values in found.items():
-            values.append(ALL[name](x, y))
+            values.append(measured(name, x, y))
     expected = {
         "cca_r2": max(d1, d2) / (n - 1),
-        "regression": d1 / (n - 1),
-        "k1": np.sqrt(2 / (np.pi * n)),
+        "regression_r2": d1 / (n - 1),
+        "svcca_k1_as_published": np.sqrt(2 / (np.pi * n)),
         "linear_cka_unbiased": 0,
         "mutual_knn": 5 / (n - 1),
     }

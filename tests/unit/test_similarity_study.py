@@ -1,14 +1,12 @@
 """The study of spaces: measures with nulls, on representations whose relation is known."""
 
-from typing import get_args
-
 import measures
 import numpy as np
 import pandas as pd
 import pytest
 
 from universality.studies.matching.pairings import Pairing
-from universality.studies.spaces.params.similarity import Audit, Measure, Similarity
+from universality.studies.spaces.params.similarity import Audit, Similarity
 from universality.studies.spaces.similarity import distances, linear
 from universality.studies.spaces.similarity.audit import random_table
 from universality.studies.spaces.similarity.concepts import (
@@ -24,26 +22,26 @@ from universality.studies.spaces.similarity.decoders import (
     projected,
     tables_of,
 )
-from universality.studies.spaces.similarity.linear import linear_measures
+from universality.studies.spaces.similarity.measures import LINKED, MEASURES, RELATED, Options
 from universality.studies.spaces.similarity.null import (
-    KERNELS,
     Compared,
     Reduced,
     blocks,
     compare_kernels,
     compare_linear,
-    compare_related,
+    compare_prepared,
     kernels,
+    prepared,
     products,
     reduced,
-    related,
     straight,
 )
 from universality.studies.spaces.similarity.spaces import draw_blocks
 from universality.studies.spaces.similarity.study import _highest_of_null, compare_layers
 
+TOLD = Options(n_neighbours=3)
 SETTINGS = Similarity(
-    layer_measures=list(get_args(Measure)),
+    layer_measures=list(MEASURES),
     decoder_measures=["svcca", "svcca_k1_as_published", "linear_cka_unbiased", "rsa"],
     n_documents=40,
     per_document=4,
@@ -90,7 +88,7 @@ def test_kernel_measures_are_those_of_the_pure_functions(rng):
     x, y = rng.standard_normal((40, 5)), rng.standard_normal((40, 9))
     y[:, :5] += x
     order = rng.permutation(40)
-    found = compare_kernels(kernels(x, 3), kernels(y, 3), np.array([np.arange(40), order]))
+    found = compare_kernels(kernels(x, TOLD), kernels(y, TOLD), np.array([np.arange(40), order]))
     for place, rows in enumerate((np.arange(40), order)):
         other = y[rows]
         expected = {
@@ -102,7 +100,7 @@ def test_kernel_measures_are_those_of_the_pure_functions(rng):
             "linear_cka_unbiased": measures.linear_cka_unbiased(x, other),
             "mutual_knn": measures.mutual_knn(x, other, 3),
         }
-        assert expected.keys() == set(KERNELS)
+        assert expected.keys() == set(RELATED)
         for name, value in expected.items():
             assert found[name][place] == pytest.approx(value, abs=1e-8), name
 
@@ -110,8 +108,8 @@ def test_kernel_measures_are_those_of_the_pure_functions(rng):
 @pytest.mark.parametrize("names", [["mutual_knn", "rsa"], ["linear_cka_unbiased"], ["rbf_cka"]])
 def test_some_measures_are_those_of_all(rng, names):
     x, y = rng.standard_normal((20, 5)), rng.standard_normal((20, 7))
-    every = straight(kernels(x, 3), kernels(y, 3))
-    some = straight(kernels(x, 3, names), kernels(y, 3, names))
+    every = straight(kernels(x, TOLD), kernels(y, TOLD))
+    some = straight(kernels(x, TOLD, names), kernels(y, TOLD, names))
     assert some == pytest.approx({name: every[name] for name in names})
 
 
@@ -119,8 +117,8 @@ def test_what_is_undefined_is_no_evidence(rng):
     """Samples that are all equally far apart have no structure that could be shared."""
     x, y = np.eye(6), rng.standard_normal((6, 4))
     samples = blocks(6, 1, 99, rng)
-    sides = [related(side, samples, 3, 1) for side in (x, y)]
-    found = compare_related(sides[0], sides[1], samples)["linear_cka_unbiased"]
+    sides = [prepared(side, samples, 3, Options(n_neighbours=1)) for side in (x, y)]
+    found = compare_prepared(sides[0], sides[1], samples)["linear_cka_unbiased"]
     assert np.isnan(found.value)
     assert found.row()["p"] == 1
 
@@ -141,9 +139,10 @@ def test_several_pairings_at_once_are_those_one_by_one(rng):
     a, b = linear.basis(x), linear.basis(y)
     orders = np.array([rng.permutation(30) for _ in range(4)])
     together = linear.Link(a.s, products([a.u], b.u, orders)[0], b.s, a.v)
-    for name, measure in linear_measures(0.1, 0.9).items():
-        one_by_one = [measure(linear.link(a, b, rows=order)) for order in orders]
-        np.testing.assert_allclose(measure(together), one_by_one, atol=1e-10, err_msg=name)
+    for name, measure in LINKED.items():
+        one_by_one = [measure.of(linear.link(a, b, rows=order), TOLD) for order in orders]
+        found = measure.of(together, TOLD)
+        np.testing.assert_allclose(found, one_by_one, atol=1e-10, err_msg=name)
 
 
 def test_reduction_keeps_the_first_principal_components(rng):
@@ -161,20 +160,19 @@ def test_reduction_keeps_the_first_principal_components(rng):
 
 
 def test_p_is_small_for_a_copy_and_uniform_for_nothing(rng):
-    every = linear_measures(0.1, 0.99)
+    every = tuple(LINKED)
     x = rng.standard_normal((80, 4))
     samples = blocks(20, 4, 99, rng)
     same = compare_linear({0: Reduced(x, 1.0)}, Reduced(x @ rng.standard_normal((4, 4)), 1.0),
-                          samples, 5, every)[0]  # fmt: skip
+                          samples, 5, every, TOLD)[0]  # fmt: skip
     assert same["cca"].value == pytest.approx(1)
     assert same["cca"].row()["p"] == 0.01
     assert same["cca"].low <= same["cca"].value <= same["cca"].high
     p = []
     for _ in range(60):
         other = Reduced(rng.standard_normal((80, 4)), 1.0)
-        p.append(
-            compare_linear({0: Reduced(x, 1.0)}, other, samples, 5, every)[0]["cca_r2"].row()["p"]
-        )
+        found = compare_linear({0: Reduced(x, 1.0)}, other, samples, 5, every, TOLD)[0]
+        p.append(found["cca_r2"].row()["p"])
     assert 0.35 < np.mean(p) < 0.65
     assert np.mean(np.array(p) <= 0.1) < 0.25
 
@@ -192,7 +190,7 @@ def test_documents_alike_in_themselves_do_not_make_two_models_alike(rng):
         )
         samples = blocks(12, 6, 99, rng)
         found = compare_linear(
-            {0: Reduced(a, 1.0)}, Reduced(b, 1.0), samples, 3, linear_measures(0.1, 0.99)
+            {0: Reduced(a, 1.0)}, Reduced(b, 1.0), samples, 3, tuple(LINKED), TOLD
         )
         p.append(found[0]["cca"].row()["p"])
     assert np.mean(np.array(p) <= 0.05) < 0.2
@@ -213,7 +211,7 @@ def layers(rng, n=160, shared=True):
 def test_the_planted_layer_is_found_by_every_measure(rng):
     a, b, control = layers(rng)
     table = compare_layers(a, b, control, 4, SETTINGS, rng)
-    assert len(table) == 2 * 3 * (9 + len(KERNELS))
+    assert len(table) == 2 * 3 * (9 + len(RELATED))
     for measure, part in table.groupby("measure"):
         best = part.loc[part["value"].idxmax()]
         assert (best["layer_a"], best["layer_b"]) == (0, 3), measure
@@ -253,16 +251,16 @@ def test_the_interval_of_one_component_holds_its_directions_and_stays_in_range(r
     x, y = rng.standard_normal((200, 6)), rng.standard_normal((200, 6))
     x[:, 0] *= 3
     y[:, 0] = 3 * x[:, 0] + 3 * y[:, 0]
-    measure = {"svcca_k1_as_published": linear.svcca_k1_as_published}
+    measure = ["svcca_k1_as_published"]
     samples = blocks(200, 1, 19, rng)
-    found = compare_linear({0: Reduced(x, 1.0)}, Reduced(y, 1.0), samples, 10, measure)[0]
+    found = compare_linear({0: Reduced(x, 1.0)}, Reduced(y, 1.0), samples, 10, measure, TOLD)[0]
     one = found["svcca_k1_as_published"]
     # About Fisher's interval of a correlation of 200 pairs.
     ends = np.tanh(np.arctanh(one.value) + np.array([-1, 1]) * 1.96 / np.sqrt(197))
     assert one.value == pytest.approx(np.sqrt(0.9), abs=0.05)
     assert [one.low, one.high] == pytest.approx(list(ends), abs=0.03)
     weak = compare_linear({0: Reduced(x, 1.0)}, Reduced(rng.standard_normal((200, 6)), 1.0),
-                          samples, 10, measure)[0]["svcca_k1_as_published"]  # fmt: skip
+                          samples, 10, measure, TOLD)[0]["svcca_k1_as_published"]  # fmt: skip
     assert 0 <= weak.low <= weak.value <= weak.high <= 1
 
 

@@ -21,7 +21,7 @@ from universality.studies.matching.concepts import (
 )
 from universality.studies.matching.files import PairInputs
 from universality.studies.matching.filters import ALL, Filters, filtered, removed_alone
-from universality.studies.matching.pairings import nearest
+from universality.studies.matching.pairings import NEEDS_EVERY_SCORE, nearest
 from universality.studies.matching.params.matching import ConceptLists, Matching, Subsets
 from universality.studies.matching.study import (
     N_FEW_NULL,
@@ -46,9 +46,6 @@ from universality.studies.matching.tables import (
     pairs_table,
     summary,
 )
-
-NEEDS_EVERY_SCORE = ("hungarian", "transport")
-"""Pairings that the best partners do not tell: their pairs are written down."""
 
 _log = logging.getLogger(__name__)
 Tops = tuple[dict[int, np.ndarray], dict[int, np.ndarray]]

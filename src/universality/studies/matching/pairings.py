@@ -105,6 +105,10 @@ def by_nearest(forward: Partners, backward: Partners) -> dict[str, Pairing]:
     }
 
 
+NEEDS_EVERY_SCORE = ("hungarian", "transport")
+"""Pairings that the best partners do not tell: their pairs are written down."""
+
+
 def by_all_scores(scores: np.ndarray, epsilon: float | None) -> dict[str, Pairing]:
     """Return the pairings that need every score: hungarian and, with an `epsilon`, transport."""
     found = {"hungarian": assignment(scores)}

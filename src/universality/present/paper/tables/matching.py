@@ -3,6 +3,7 @@
 from universality.core import names
 from universality.core.numbers import AllMetrics, Number, null_of
 from universality.present.paper.table import Cell, Table
+from universality.studies.matching.labels import BY_WEIGHTS
 
 PAIRS = {
     "seed_a_vs_sae_seed_best_of_4_layers": names.pair("seed_a_vs_sae_seed"),
@@ -15,15 +16,6 @@ PAIRS = {
     "neurons_seed_a_vs_random_a": "neurons of LM seed A and an untrained LM",
 }
 """Entry of the metrics -> what it compares."""
-WEIGHTS = {
-    "a_to_b": "nearest by decoder, A to B",
-    "b_to_a": "nearest by decoder, B to A",
-    "mutual": "mutual nearest by decoder",
-    "hungarian_decoder": "Hungarian on decoders",
-    "hungarian_encoder": "Hungarian on encoders",
-    "hungarian_mean": "Hungarian on the mean of both",
-    "hungarian_both": "same partner on decoders and encoders",
-}
 CONDITIONS = {
     "widths_topk_16_x2_l0_mlp_out": "TopK",
     "widths_topk_16_x4_l0_mlp_out": "TopK",
@@ -69,11 +61,11 @@ def _pairs() -> Table:
 
 def _weights() -> Table:
     rows: list[list[Cell]] = []
-    for entry, label in WEIGHTS.items():
+    for entry, label in BY_WEIGHTS.items():
         at = f"matching:seed_a_vs_sae_seed_weights_{entry}"
         rows.append(
             [
-                label,
+                label.name,
                 *(
                     Number(f"{at}_{by}.share_above", 0, True)
                     for by in ("decoder", "encoder", "mean")

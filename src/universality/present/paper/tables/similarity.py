@@ -3,9 +3,11 @@
 from universality.core import names
 from universality.core.numbers import AllMetrics, Number, null_of
 from universality.present.paper.table import Cell, Table
+from universality.studies.spaces import labels
 
 PAIRS = ("seed_a_vs_seed_b", "seed_a_vs_stories15m", "stories15m_vs_smollm2", "seed_a_vs_random_a")
-MEASURES = {"linear_cka_unbiased": "CKA", "rsa": "RSA", "mutual_knn": "neighbours"}
+MEASURES = list(labels.MEASURES)[:3]
+"""Those of the maps of layers."""
 AUDITED = {
     "layers_0_0_own_hook_filter_none": "layers 0, 0: own layer, no token filter",
     "layers_0_0_own_hook_filter_concept_tokens": "layers 0, 0: own layer, token filter",
@@ -24,8 +26,8 @@ def tables(metrics: AllMetrics) -> list[Table]:
 def _spaces() -> Table:
     rows: list[list[Cell]] = []
     for pair in PAIRS:
-        for measure, label in MEASURES.items():
-            cells: list[Cell] = [f"{names.pair(pair)}: {label}"]
+        for measure in MEASURES:
+            cells: list[Cell] = [f"{names.pair(pair)}: {labels.measure(measure)}"]
             for space in ("activations", "features"):
                 at = f"similarity:{pair}_{space}_{measure}.value"
                 cells += [Number(at), null_of(at, end="null_high"), null_of(at, end="random_lm")]
@@ -35,7 +37,7 @@ def _spaces() -> Table:
         "Similarity of two models at the pair of layers that each measure finds most alike: of LM "
         "activations at the SAEs' hooks (left) and of SAE features (right). Null: 95% of maps of "
         "exchanged documents have a lower highest value; untr.: an untrained LM in the place of B. "
-        "CKA is unbiased. Intervals over documents, at the layers chosen.",
+        "Intervals over documents, at the layers chosen.",
         ["A and B: measure", "activations", "null", "untr.", "features", "null", "untr."],
         rows,
     )

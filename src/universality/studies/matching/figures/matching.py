@@ -20,6 +20,7 @@ from universality.core.style import (
     legend_below,
     panels,
 )
+from universality.studies.matching.labels import FILTERS, PAIRINGS, Label
 
 Table = Any
 """A pandas DataFrame or a row of one, whose stubs know too little of what a column gives."""
@@ -162,26 +163,6 @@ def layer_heat_maps(tables: Tables) -> Figure:
     return figure
 
 
-PAIRINGS = {
-    "a_to_b": "nearest in B, may be shared",
-    "b_to_a": "nearest in A, may be shared",
-    "one_per_b": "nearest in B, one for each of B",
-    "mutual": "mutual nearest",
-    "hungarian": "one to one (Hungarian)",
-    "transport": "optimal transport (entropic)",
-}
-FILTERS = {
-    "bos_kept": "BOS kept among the positions",
-    "rare_kept": "rare features kept",
-    "all": "all alive features, nearest",
-    "concept_tokens": "no punctuation in top tokens",
-    "shared_token": "and a shared top token",
-    "one_per_b": "and one for each of B",
-    "min_r": "and r above the least",
-}
-"""What is left after each, in order; the first two undo what is done before all others."""
-
-
 def pairings(tables: Tables) -> Figure:
     """Draw the median r of the pairs and their share above the threshold, by way of pairing."""
     rows = {
@@ -208,12 +189,12 @@ def filters(tables: Tables) -> Figure:
 
 
 def _ways(
-    rows: Mapping[str, Table], known: Mapping[str, str], columns: Mapping[str, str]
+    rows: Mapping[str, Table], known: Mapping[str, Label], columns: Mapping[str, str]
 ) -> Figure:
     """Draw a panel per column and a line of marks per pair, one for each way in `known`."""
     shown = names.in_order(list(rows))
     ways = {
-        name: label
+        name: label.name
         for name, label in known.items()
         if any(name in table.index for table in rows.values())
     }

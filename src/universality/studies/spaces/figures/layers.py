@@ -9,50 +9,31 @@ from matplotlib.figure import Figure
 
 from universality.core import names
 from universality.core.style import BASELINES, COLORS, MARKERS, legend_below, panels
+from universality.studies.spaces import labels
+from universality.studies.spaces.similarity.measures import RELATED
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """Pair -> table name -> table, as `stitch-models` writes them."""
 
 KORNBLITH_2019 = {
     "cca": 0.014, "cca_r2": 0.106, "svcca": 0.099, "svcca_r2": 0.151, "pwcca_of_query": 0.111,
-    "regression_of_query": 0.454, "linear_cka": 0.993, "rbf_cka_0.2": 0.806, "rbf_cka_0.4": 0.991,
-    "rbf_cka_0.8": 0.993,
+    "regression_r2_of_query": 0.454, "linear_cka": 0.993,
+    "rbf_cka_0.2": 0.806, "rbf_cka_0.4": 0.991, "rbf_cka_0.8": 0.993,
 }  # fmt: skip
 """Table 2 of arXiv 1905.00414: ten 10-layer CNNs on CIFAR-10, logits left out. They do not say
 which layer PWCCA weighs by and which one regression explains: here the one that looks."""
-_NAMES = {
-    "cca": "CCA, mean", "cca_r2": "CCA, mean R²", "regularised_cca": "CCA with ridge",
-    "svcca": "SVCCA", "svcca_r2": "SVCCA, R²", "svcca_k1_as_published": "first components only",
-    "pwcca_of_query": "PWCCA, weights of i", "pwcca_of_candidate": "PWCCA, weights of j",
-    "regression_of_query": "regression of i on j",
-    "regression_of_candidate": "regression of j on i",
-    "procrustes": "Procrustes", "linear_cka": "linear CKA",
-    "unbiased_linear_cka": "linear CKA, unbiased*", "mutual_knn": "mutual neighbours*",
-    "distance_correlation": "distance correlation*",
-    "pairwise_distance_pearson": "RSA, Euclidean, Pearson*",
-    "rsa_euclidean": "RSA, Euclidean*", "rsa_correlation": "RSA, correlation*",
-    "rsa_cosine": "RSA, cosine*",
-}  # fmt: skip
 _SITES = {"resid_post": "residual stream after each block", "mlp_out": "output of each MLP"}
-_RBF = "rbf_cka_"
+_FEW = RELATED.keys()
+"""Measures that compare fewer positions, since all are compared with all."""
 
 
 def _name(measure: str) -> str:
-    if measure.startswith(_RBF):
-        return f"RBF CKA, {measure.removeprefix(_RBF)}, unbiased*"
-    return _NAMES[measure]
-
-
-def _in_order(measures: list[str]) -> list[str]:
-    """Return the measures as they are named above, RBF CKA before those of distances."""
-    known, found = list(_NAMES), list(dict.fromkeys(measures))
-    last = known.index("unbiased_linear_cka") + 0.5
-    return sorted(found, key=lambda m: last if m.startswith(_RBF) else known.index(m))
+    return labels.measure(measure) + ("*" if any(map(measure.startswith, _FEW)) else "")
 
 
 def identification(accuracy: pd.DataFrame, models: pd.DataFrame) -> Figure:
     """Draw the share of layers that each measure finds again in another seed: a panel a site."""
-    measures = _in_order(accuracy["measure"].to_list())
+    measures = labels.in_order(accuracy["measure"].to_list())
     figure, all_axes = panels(len(_SITES), 2, (4.6, 0.27 * len(measures) + 1.2), sharey=True)
     y = np.arange(len(measures), dtype=float)
     for axes, (site, title) in zip(all_axes, _SITES.items(), strict=True):

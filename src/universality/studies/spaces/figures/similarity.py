@@ -12,26 +12,8 @@ from matplotlib.figure import Figure
 from universality.core import names
 from universality.core.style import BASELINES, COLORS, HEAT_MAP, MARKERS, legend_below, panels
 from universality.core.tables import where
+from universality.studies.spaces.labels import MEASURES
 
-MEASURES = {
-    "linear_cka_unbiased": "linear CKA (unbiased)",
-    "rsa": "RSA (Spearman)",
-    "mutual_knn": "mutual k-NN",
-    "cca": "CCA (mean)",
-    "cca_r2": "CCA (R²)",
-    "svcca": "SVCCA (99%)",
-    "svcca_k1_as_published": "SVCCA, k = 1",
-    "pwcca": "PWCCA",
-    "regularised_cca": "regularised CCA",
-    "regression_r2": "regression R²",
-    "procrustes": "Procrustes",
-    "linear_cka": "linear CKA (biased)",
-    "rbf_cka": "RBF CKA (unbiased)",
-    "rsa_pearson": "RSA (Pearson)",
-    "pairwise_distance_pearson": "distances (Pearson)",
-    "distance_correlation": "distance correlation",
-}
-"""Measures in the order in which they are drawn."""
 IN_MAPS = list(MEASURES)[:3]
 SPACES = {"activations": "LM activations", "features": "SAE features"}
 CONCEPTS = {"she_her": "she, her"}

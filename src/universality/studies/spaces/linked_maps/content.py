@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from universality.core.contexts import Positions
+from universality.studies.matching.labels import PAIRINGS
 from universality.studies.spaces.linked_maps.packed import R_UNIT, UNIT, Packed, pack, shared
-from universality.studies.spaces.linked_maps.partners import NAMES, Paired
+from universality.studies.spaces.linked_maps.partners import Paired
 from universality.studies.spaces.linked_maps.words import Described, Words
 from universality.studies.spaces.params.linked_maps import LinkedMaps
 
@@ -49,7 +50,7 @@ def page_data(
         "a": _side(a, settings),
         "b": _side(b, settings),
         "layers": [[layer_a, layer_b, best] for layer_a, layer_b, best in pairs],
-        "pairings": [[key, *texts] for key, texts in NAMES.items()],
+        "pairings": [[key, label.name, label.what] for key, label in PAIRINGS.items()],
         "pairs": by_layers,
         "n_top": settings.n_top,
     }

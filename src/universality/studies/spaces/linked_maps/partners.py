@@ -10,34 +10,10 @@ import scipy.sparse as sp
 from universality.core.bootstrap import document_sums, resampled_r
 from universality.core.engine.moments import Sparse
 from universality.core.errors import InputError
+from universality.studies.matching.labels import PAIRINGS
 from universality.studies.matching.pairings import Pairing, Partners, by_nearest
 from universality.studies.matching.tables import best_layers
 
-NAMES = {
-    "a_to_b": (
-        "nearest in B (greedy)",
-        "each feature of A with the feature of B of highest r, which several may share",
-    ),
-    "b_to_a": (
-        "nearest in A (greedy)",
-        "each feature of B with the feature of A of highest r, which several may share",
-    ),
-    "one_per_b": (
-        "nearest, one per B",
-        "of the features of A that share a nearest one in B, only the one of highest r",
-    ),
-    "mutual": ("mutual nearest", "features that are each other's nearest"),
-    "hungarian": (
-        "one to one (Hungarian)",
-        "all features of the smaller side one to one, so that the sum of r is highest, "
-        "however low single ones are",
-    ),
-    "transport": (
-        "optimal transport",
-        "each feature of A with where most of its mass goes in entropic optimal transport",
-    ),
-}
-"""Pairing of the matching study -> its name on the page, and what it is."""
 FIRST = "a_to_b"
 """The pairing that is judged for every pair of layers."""
 NUMBERS = ("median_r", "median_r_low", "median_r_high", "median_r_null", "n_pairs_null", "n_null")
@@ -73,13 +49,13 @@ def layer_pairs(tables: Mapping[str, pd.DataFrame], which: str) -> list[tuple[in
 
 
 def paired(tables: Mapping[str, pd.DataFrame], layers: tuple[int, int], r_of: ROf) -> list[Paired]:
-    """Return every pairing of two layers that has a null in `tables`, in the order of `NAMES`."""
+    """Return every pairing of two layers that has a null in `tables`, in the order of `PAIRINGS`."""
     features, backward = (_of_layers(tables[name], layers) for name in ("features", "backward"))
     found = by_nearest(
         _partners(features.sort_values("feature_a")), _partners(backward.sort_values("feature_b"))
     )
     written = _of_layers(tables["pairs"], layers)
-    for name in NAMES.keys() - found.keys():
+    for name in PAIRINGS.keys() - found.keys():
         rows = written.query("pairing == @name").sort_values("feature_a")
         if len(rows):
             a, b = rows["feature_a"].to_numpy(), rows["feature_b"].to_numpy()
@@ -94,7 +70,7 @@ def paired(tables: Mapping[str, pd.DataFrame], layers: tuple[int, int], r_of: RO
             found[name],
             {key: float(numbers[name][key]) for key in NUMBERS if key in numbers[name]},
         )
-        for name in NAMES
+        for name in PAIRINGS
         if name in found and name in numbers
     ]
 

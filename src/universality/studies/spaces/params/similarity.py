@@ -1,31 +1,22 @@
 """Parameters of the study of spaces: CCA and its relatives."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from universality.core.params.base import Id, Section
 from universality.studies.matching.params.matching import Pair
+from universality.studies.spaces.similarity.measures import MEASURES
 
-Measure = Literal[
-    "cca",
-    "cca_r2",
-    "svcca",
-    "svcca_k1_as_published",
-    "pwcca",
-    "regularised_cca",
-    "regression_r2",
-    "procrustes",
-    "linear_cka",
-    "linear_cka_unbiased",
-    "rbf_cka",
-    "rsa",
-    "rsa_pearson",
-    "pairwise_distance_pearson",
-    "distance_correlation",
-    "mutual_knn",
-]
-"""All measures of similarity, as they are named in tables."""
+
+def _known(name: str) -> str:
+    if name not in MEASURES:
+        raise ValueError(f"there is no such measure; there are: {', '.join(MEASURES)}")
+    return name
+
+
+Measure = Annotated[str, AfterValidator(_known)]
+"""The name of a measure of similarity."""
 
 
 class ComparedPair(Pair):

@@ -16,11 +16,12 @@ from universality.core.nulls import permutation_p, with_q
 from universality.core.stats import jackknife_interval
 from universality.studies.spaces.params.similarity import Similarity
 from universality.studies.spaces.similarity.distances import dissimilarities, rsa
+from universality.studies.spaces.similarity.measures import Options
 from universality.studies.spaces.similarity.null import (
     blocks,
-    compare_related,
+    compare_prepared,
     kernels,
-    related,
+    prepared,
     straight,
 )
 
@@ -74,12 +75,14 @@ def inside_concepts(
         if n < max(settings.min_pairs, 2 * settings.n_groups):
             continue
         samples = blocks(n, 1, settings.n_permutations, rng)
-        sides = [related(x[chosen], samples, settings.n_groups, 0, [MEASURE]) for x in (a, b)]
-        compared = compare_related(sides[0], sides[1], samples)[MEASURE]
+        sides = [
+            prepared(x[chosen], samples, settings.n_groups, Options(), [MEASURE]) for x in (a, b)
+        ]
+        compared = compare_prepared(sides[0], sides[1], samples)[MEASURE]
         chance = []
         for _ in range(settings.n_subsets):
             some = any_samples(documents, n, rng)
-            other = [kernels(x[some], 0, [MEASURE]) for x in (a, b)]
+            other = [kernels(x[some], Options(), [MEASURE]) for x in (a, b)]
             chance.append(straight(other[0], other[1])[MEASURE])
         row |= compared.row() | {
             "random": float(np.mean(chance)),

@@ -22,21 +22,21 @@ from universality.studies.matching.files import SAE_ID
 from universality.studies.matching.pairings import Pairing, Partners, by_nearest
 from universality.studies.matching.tables import best_layers
 from universality.studies.spaces.params.similarity import Similarity
-from universality.studies.spaces.similarity.linear import compare, linear_measures
+from universality.studies.spaces.similarity.linear import compare
+from universality.studies.spaces.similarity.measures import LINKED, RELATED
 from universality.studies.spaces.similarity.null import (
-    KERNELS,
     Compared,
     Reduced,
     blocks,
     compare_linear,
-    compare_related,
+    compare_prepared,
     in_threads,
     kernels,
+    prepared,
     reduced,
-    related,
     straight,
 )
-from universality.studies.spaces.similarity.study import ENOUGH
+from universality.studies.spaces.similarity.study import ENOUGH, told
 
 CONCEPT = "concept_"
 """How the pairings of a concept's features are named (`matching.pair_study`)."""
@@ -71,8 +71,8 @@ def compare_pairs(
         return [counts | {"measure": "", "n": n, "few": True}]
     chosen = rng.choice(len(pairs.a), n, replace=False)
     near = chosen[: settings.n_distances]
-    measures = _linear(settings)
-    distances = [name for name in KERNELS if name in settings.decoder_measures]
+    options, wanted = told(settings), settings.decoder_measures
+    distances = [name for name in RELATED if name in wanted]
     samples = blocks(n, 1, settings.n_permutations, rng)
     few = blocks(len(near), 1, settings.n_permutations, rng)
     one, other = (
@@ -80,15 +80,14 @@ def compare_pairs(
         for side, rows in ((decoders.a, pairs.a[chosen]), (decoders.b, pairs.b[chosen]))
     )
     found: dict[str, Compared] = {}
-    if measures:
-        found |= compare_linear({0: one}, other, samples, settings.n_groups, measures)[0]
+    if LINKED.keys() & set(wanted):
+        found |= compare_linear({0: one}, other, samples, settings.n_groups, wanted, options)[0]
     if distances:
         sides = [
-            related(side.scores[: len(near)], few, settings.n_groups, settings.n_neighbours,
-                    distances)
+            prepared(side.scores[: len(near)], few, settings.n_groups, options, distances)
             for side in (one, other)
-        ]  # fmt: skip
-        found |= compare_related(sides[0], sides[1], few)
+        ]
+        found |= compare_prepared(sides[0], sides[1], few)
     drawn = [_drawn(decoders, n, among, settings, rng) for _ in range(settings.n_subsets)
              if among is not None]  # fmt: skip
     rows = []
@@ -102,11 +101,6 @@ def compare_pairs(
     return rows
 
 
-def _linear(settings: Similarity) -> dict[str, Any]:
-    measures = linear_measures(settings.ridge, settings.variance_share)
-    return {name: measures[name] for name in measures if name in settings.decoder_measures}
-
-
 def _row(name: str, compared: Compared, one: Reduced, other: Reduced, n: int) -> dict[str, Any]:
     d_a, d_b = one.scores.shape[1], other.scores.shape[1]
     return {
@@ -117,7 +111,7 @@ def _row(name: str, compared: Compared, one: Reduced, other: Reduced, n: int) ->
         "d_b": d_b,
         "kept_a": one.kept,
         "kept_b": other.kept,
-        "few": name not in KERNELS and n < ENOUGH * (d_a + d_b),
+        "few": name in LINKED and n < ENOUGH * (d_a + d_b),
     }
 
 
@@ -127,15 +121,14 @@ def _drawn(
     """Return every measure of `n` pairs drawn from `among`."""
     rows = rng.choice(len(among.a), min(n, len(among.a)), replace=False)
     one, other = decoders.a.scores[among.a[rows]], decoders.b.scores[among.b[rows]]
-    measures = _linear(settings)
+    options, wanted = told(settings), settings.decoder_measures
     link = compare(one, other)
-    found = {name: float(measure(link)) for name, measure in measures.items()}
-    if not set(KERNELS) & set(settings.decoder_measures):
+    found = {
+        name: float(measure.of(link, options)) for name, measure in LINKED.items() if name in wanted
+    }
+    if not RELATED.keys() & set(wanted):
         return found
-    near = [
-        kernels(x[: settings.n_distances], settings.n_neighbours, settings.decoder_measures)
-        for x in (one, other)
-    ]
+    near = [kernels(x[: settings.n_distances], options, wanted) for x in (one, other)]
     return found | straight(near[0], near[1])
 
 

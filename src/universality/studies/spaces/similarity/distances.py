@@ -1,13 +1,13 @@
 """Distances between samples, what two such matrices have in common (RSA), and neighbours."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
-from scipy.stats import rankdata
 
 from universality.studies.spaces.similarity.cka import squared_distances
 
 Distance = Literal["correlation", "euclidean", "cosine"]
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
 def dissimilarities(x: np.ndarray, distance: Distance) -> np.ndarray:
@@ -35,6 +35,8 @@ def rsa(a: np.ndarray, b: np.ndarray) -> float:
 
     Kriegeskorte et al. 2008. NaN if one is constant.
     """
+    from scipy.stats import rankdata  # half a second: not to be paid by a check of parameters
+
     upper = np.triu_indices(len(a), 1)
     one, other = rankdata(a[upper]), rankdata(b[upper])
     if not (np.ptp(one) and np.ptp(other)):

@@ -11,42 +11,52 @@ import pandas as pd
 
 from universality.core.progress import progress
 from universality.core.stats import jackknife_interval
-from universality.studies.spaces.similarity import every_pair, linear
+from universality.studies.spaces.similarity import linear
+from universality.studies.spaces.similarity.distances import DISTANCES
+from universality.studies.spaces.similarity.measures import (
+    LINKED,
+    RELATED,
+    Options,
+    Related,
+    Samples,
+)
 
 Scores = dict[str, np.ndarray]
 """Measure -> similarity `(models, models, layers, layers)`: entry a, b, i, j says how much layer i
 of A, which looks for its like, is like layer j of B. Pairs of a model with itself are NaN."""
 
 QUERY, CANDIDATE = "of_query", "of_candidate"
+EXPLAINS_Y = ("regression_r2",)
+"""Measures that say how much of Y there is in X; the others that are not symmetric weigh by X."""
 
 
-def linear_scores(
-    models: Sequence[Sequence[np.ndarray]], svcca_share: float, ridge: float
-) -> Scores:
-    """Return the measures of `linear` between models, each a list of layers `(n, d)`.
+def linear_scores(models: Sequence[Sequence[np.ndarray]], options: Options) -> Scores:
+    """Return the `LINKED` measures between models, each a list of layers `(n, d)`.
 
-    PWCCA weighs by one side, and regression explains one side, so they are there twice: that side
+    One that is not symmetric weighs by one side, or explains one, so it is there twice: that side
     is the layer that looks (`of_query`) or the one that may be chosen (`of_candidate`).
     """
     bases = [[linear.basis(layer) for layer in layers] for layers in models]
     n, n_layers = len(models), len(models[0])
     scores: Scores = {}
-    measures = linear.symmetric_measures(ridge, svcca_share)
     pairs = [(a, b) for a in range(n) for b in range(a)]
     for a, b in progress(pairs, desc="linear measures"):
         for i, j in np.ndindex(n_layers, n_layers):
             there = linear.link(bases[a][i], bases[b][j])
             back = linear.Link(there.s2, there.cross.T, there.s1, bases[b][j].v)
-            same = {name: float(measure(there)) for name, measure in measures.items()}
-            same["svcca_r2"] = float(linear.cca_r2(linear.truncated(there, svcca_share)))
-            # Of the layer of A, then of that of B.
-            sided = {
-                "pwcca": (linear.pwcca(there), linear.pwcca(back)),
-                "regression": (linear.regression_r2(back), linear.regression_r2(there)),
-            }
-            rows = {name: (value, value) for name, value in same.items()}
-            rows |= {f"{name}_{QUERY}": values for name, values in sided.items()}
-            rows |= {f"{name}_{CANDIDATE}": values[::-1] for name, values in sided.items()}
+            rows = {}
+            for name, measure in LINKED.items():
+                value = measure.of(there, options)
+                if measure.symmetric:
+                    rows[name] = value, value
+                    continue
+                # Of the layer of A, then of that of B; a regression explains its second side.
+                of = value, measure.of(back, options)
+                if name in EXPLAINS_Y:
+                    of = of[::-1]
+                rows[f"{name}_{QUERY}"], rows[f"{name}_{CANDIDATE}"] = of, of[::-1]
+            r2 = linear.cca_r2(linear.truncated(there, options.variance_share))
+            rows["svcca_r2"] = r2, r2
             for name, (of_a, of_b) in rows.items():
                 if name not in scores:
                     scores[name] = np.full((n, n, n_layers, n_layers), np.nan)
@@ -57,15 +67,35 @@ def linear_scores(
 def sample_scores(
     models: Sequence[Sequence[np.ndarray]], bandwidths: Sequence[float], k: int
 ) -> Scores:
-    """Return the measures of `every_pair` between models, each a list of layers `(n, d)`."""
+    """Return the `RELATED` measures between models, each a list of layers `(n, d)`."""
     n, n_layers = len(models), len(models[0])
-    flat = [layer for layers in models for layer in layers]
+    samples = [Samples(layer) for layers in models for layer in layers]
     scores = {}
-    for name, vector in progress(list(every_pair.measures(bandwidths, k).items()), desc="samples"):
-        found = every_pair.cosines(flat, vector).reshape(n, n_layers, n, n_layers)
+    for name, (measure, options) in progress(list(variants(bandwidths, k).items()), desc="samples"):
+        found = every_pair(samples, measure, options).reshape(n, n_layers, n, n_layers)
         scores[name] = found.transpose(0, 2, 1, 3).copy()
         scores[name][np.arange(n), np.arange(n)] = np.nan
     return scores
+
+
+def variants(bandwidths: Sequence[float], k: int) -> dict[str, tuple[Related, Options]]:
+    """Return the `RELATED` measures: RBF CKA with each of `bandwidths`, RSA with each distance."""
+    told = {name: (one, Options(n_neighbours=k)) for name, one in RELATED.items()}
+    rbf, rsa = told.pop("rbf_cka")[0], told.pop("rsa")[0]
+    told |= {f"rbf_cka_{b:g}": (rbf, Options(bandwidth=b)) for b in bandwidths}
+    return told | {f"rsa_{one}": (rsa, Options(distance=one)) for one in DISTANCES}
+
+
+def every_pair(samples: Sequence[Samples], measure: Related, options: Options) -> np.ndarray:
+    """Return a measure of every two of many representations of the same samples, `(m, m)`.
+
+    ValueError where one has nothing to compare: all its samples are alike.
+    """
+    rows = np.stack([measure.of(one, options).ravel() for one in samples])
+    if not np.isfinite(rows).all():
+        bad = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise ValueError(f"representation {bad}: all its samples are alike")
+    return measure.value(rows @ rows.T)
 
 
 def choices(scores: np.ndarray) -> np.ndarray:

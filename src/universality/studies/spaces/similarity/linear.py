@@ -9,13 +9,10 @@ and so does every permutation of the rows of one of them.
 Raghu et al. 2017 (SVCCA), Morcos et al. 2018 (PWCCA), Kornblith et al. 2019 (CKA and the rest).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 _RANK = 1e-10
 """Singular values below this share of the largest are rounding error of constant directions."""
@@ -49,6 +46,8 @@ def basis(x: np.ndarray) -> Basis:
 
 
 def _by_svd(x: np.ndarray) -> Basis:
+    import scipy.linalg  # not at the top: parameters are checked by the names of measures
+
     u, s, v = scipy.linalg.svd(x, full_matrices=False, lapack_driver="gesdd")
     kept = s > _RANK * s[0] * max(x.shape) ** 0.5
     if not s[0] > 0:
@@ -208,28 +207,3 @@ def procrustes(found: Link) -> Numbers:
     """
     nuclear = _singular_values(found.s1[:, None] * found.cross * found.s2).sum(axis=-1)
     return nuclear / np.sqrt(np.sum(found.s1**2) * np.sum(found.s2**2))
-
-
-def symmetric_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Numbers]]:
-    """Return by name the measures that do not ask which side is which.
-
-    `ridge` is that of `regularised_cca`, `share` that of `svcca`.
-    """
-    return {
-        "cca": cca,
-        "cca_r2": cca_r2,
-        "svcca": partial(svcca, share=share),
-        "svcca_k1_as_published": svcca_k1_as_published,
-        "regularised_cca": partial(regularised_cca, ridge=ridge),
-        "linear_cka": linear_cka,
-        "procrustes": procrustes,
-    }
-
-
-def linear_measures(ridge: float, share: float) -> dict[str, Callable[[Link], Numbers]]:
-    """Return all measures of this module by name: the symmetric ones, and those of X."""
-    return {
-        **symmetric_measures(ridge, share),
-        "pwcca": pwcca,
-        "regression_r2": regression_r2,
-    }

@@ -14,31 +14,15 @@ from typing import TypeVar
 import numba
 import numpy as np
 import scipy.linalg
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from universality.core.nulls import permutation_p
 from universality.core.stats import jackknife_interval
 from universality.studies.spaces.similarity import linear
-from universality.studies.spaces.similarity.cka import double_centred, squared_distances, u_centred
-from universality.studies.spaces.similarity.distances import dissimilarities, neighbourhoods
 from universality.studies.spaces.similarity.linear import Link, Numbers, basis, compare
+from universality.studies.spaces.similarity.measures import LINKED, RELATED, Options, Samples, span
 
-KERNELS = (
-    "rsa",
-    "rsa_pearson",
-    "distance_correlation",
-    "pairwise_distance_pearson",
-    "rbf_cka",
-    "linear_cka_unbiased",
-    "mutual_knn",
-)
-"""Measures of the distances between samples."""
-SIGNED = ("rsa", "rsa_pearson", "pairwise_distance_pearson", "rbf_cka", "linear_cka_unbiased")
-"""Measures that may be below 0; all others lie between 0 and 1."""
 K1 = "svcca_k1_as_published"
-_NOTHING = 1e-6
-"""Of a matrix' norm: what is left below that by centring it is rounding error."""
 _RANK_OF_SQUARES = 1e-12
 """Components with less than this share of the first one's variance are rounding error."""
 
@@ -118,70 +102,31 @@ def products(u: Sequence[np.ndarray], other: np.ndarray, orders: np.ndarray) -> 
 class Kernels:
     """The relations between the samples of a representation: a measure is a sum of their products.
 
-    The squares of each relation add up to 1, or it is NaN: then there is nothing that could be
-    shared.
+    One that is NaN has nothing that could be shared.
     """
 
     names: tuple[str, ...]
-    """Measures, of `KERNELS`."""
+    """Measures, of `RELATED`."""
     values: np.ndarray
-    """Shape `(n, n, m)`: one relation a measure; `mutual_knn`, the last, has one each way."""
+    """Shape `(n, n, m)`: one relation a measure, then those that are not symmetric, transposed."""
 
 
-def kernels(x: np.ndarray, n_neighbours: int, names: Collection[str] = KERNELS) -> Kernels:
+def kernels(x: np.ndarray, options: Options, names: Collection[str] = tuple(RELATED)) -> Kernels:
     """Return the relations of samples `x` `(n, d)` that the measures `names` compare."""
-    n = len(x)
-    upper = np.triu_indices(n, 1)
-    chosen = tuple(name for name in KERNELS if name in names)
-    found = {}
-    if {"rsa", "rsa_pearson"} & set(chosen):
-        correlation = dissimilarities(x, "correlation")
-        ranks = np.zeros((n, n))
-        ranks[upper] = rankdata(correlation[upper])
-        ranks += ranks.T
-        found["rsa"] = [(ranks, _off_centre(ranks, upper))]
-        found["rsa_pearson"] = [(correlation, _off_centre(correlation, upper))]
-    if set(chosen) - {"rsa", "rsa_pearson", "linear_cka_unbiased"}:
-        square = squared_distances(x)
-        euclidean = np.sqrt(square)
-        found["distance_correlation"] = [(euclidean, double_centred(euclidean))]
-        found["pairwise_distance_pearson"] = [(euclidean, _off_centre(euclidean, upper))]
-        if "rbf_cka" in chosen:
-            gaussian = np.exp(-square / (2 * np.median(square[upper])))
-            found["rbf_cka"] = [(gaussian, u_centred(gaussian))]
-        if "mutual_knn" in chosen:
-            near = neighbourhoods(euclidean, n_neighbours)
-            found["mutual_knn"] = [(near, near), (near, near.T)]
-    if "linear_cka_unbiased" in chosen:
-        centred = linear.centred(x)
-        gram = centred @ centred.T
-        found["linear_cka_unbiased"] = [(gram, u_centred(gram))]
-    relations = [relation for name in chosen for relation in found[name]]
-    return Kernels(chosen, np.stack([_unit(made, of) for of, made in relations], axis=2))
-
-
-def _off_centre(matrix: np.ndarray, upper: tuple[np.ndarray, ...]) -> np.ndarray:
-    found = matrix - matrix[upper].mean()
-    np.fill_diagonal(found, 0)
-    return found
-
-
-def _unit(centred: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return `centred` with squares that add up to 1; NaN if `matrix` has but rounding errors."""
-    norm = np.linalg.norm(centred)
-    return centred / (norm if norm > _NOTHING * np.linalg.norm(matrix) else np.nan)
+    samples = Samples(x)
+    made = {name: one.of(samples, options) for name, one in RELATED.items() if name in names}
+    other_way = [relation.T for name, relation in made.items() if not RELATED[name].mutual]
+    return Kernels(tuple(made), np.stack([*made.values(), *other_way], axis=2))
 
 
 def compare_kernels(a: Kernels, b: Kernels, orders: np.ndarray) -> dict[str, np.ndarray]:
     """Return every measure of `a` and `b` for each order of b's samples `(m, n)`, `(m,)` each."""
     sums = _permuted_sums(a.values, b.values, orders)
-    found = dict(zip(a.names, sums.T, strict=False))
-    if "distance_correlation" in found:
-        found["distance_correlation"] = np.sqrt(np.maximum(found["distance_correlation"], 0))
-    if "mutual_knn" in found:
-        # Sums go over half the pairs: what is not symmetric is there both ways round.
-        found["mutual_knn"] = (sums[:, -2] + sums[:, -1]) / 2
-    return found
+    cosines = dict(zip(a.names, sums.T, strict=False))
+    # Sums go over half the pairs: what is not symmetric is there both ways round.
+    for place, name in enumerate(name for name in a.names if not RELATED[name].mutual):
+        cosines[name] = (cosines[name] + sums[:, len(a.names) + place]) / 2
+    return {name: RELATED[name].value(cosine) for name, cosine in cosines.items()}
 
 
 @numba.njit(nogil=True, cache=True)
@@ -226,8 +171,7 @@ class Compared:
 
 def judged(measure: str, value: Numbers, left_out: Sequence[Numbers], null: np.ndarray) -> Compared:
     """Put a value beside its values without each group `(n_groups,)` and its null `(n_null,)`."""
-    within = (-1.0 if measure in SIGNED else 0.0, 1.0)
-    low, high = jackknife_interval(float(value), np.array(left_out), within)
+    low, high = jackknife_interval(float(value), np.array(left_out), span(measure))
     return Compared(float(value), low, high, null)
 
 
@@ -236,9 +180,10 @@ def compare_linear(
     b: Reduced,
     samples: Blocks,
     n_groups: int,
-    measures: Mapping[str, Callable[[Link], Numbers]],
+    names: Collection[str],
+    options: Options,
 ) -> dict[int, dict[str, Compared]]:
-    """Compare every representation of `a` with `b`, of the same samples, by each measure.
+    """Compare every representation of `a` with `b`, of the same samples, by each of `LINKED`.
 
     The interval of the published SVCCA, a correlation of two first components, holds these two
     directions as they are: each is chosen by its own side alone, and found anew without a group
@@ -248,6 +193,7 @@ def compare_linear(
     of_b = basis(b.scores)
     null = products([side.u for side in bases.values()], of_b.u, samples.orders)
     left = [samples.without(group, n_groups) for group in range(n_groups)]
+    measures = {name: one for name, one in LINKED.items() if name in names}
 
     def judge(key: int, cross: np.ndarray) -> dict[str, Compared]:
         own = bases[key]
@@ -259,9 +205,9 @@ def compare_linear(
         return {
             name: judged(
                 name,
-                measure(found),
-                fixed if name == K1 else [measure(one) for one in left_out],
-                measure(permuted),
+                measure.of(found, options),
+                fixed if name == K1 else [measure.of(one, options) for one in left_out],
+                measure.of(permuted, options),
             )
             for name, measure in measures.items()
         }
@@ -270,26 +216,26 @@ def compare_linear(
 
 
 @dataclass(frozen=True)
-class Related:
+class Prepared:
     """The relations between a representation's samples, whole and without each group of blocks."""
 
     whole: Kernels
     left_out: list[Kernels]
 
 
-def related(
+def prepared(
     x: np.ndarray,
     samples: Blocks,
     n_groups: int,
-    n_neighbours: int,
-    names: Collection[str] = KERNELS,
-) -> Related:
+    options: Options,
+    names: Collection[str] = tuple(RELATED),
+) -> Prepared:
     """Prepare the samples `x` `(n, d)` and their jackknife for the measures `names`."""
-    left = [kernels(x[samples.without(g, n_groups)], n_neighbours, names) for g in range(n_groups)]
-    return Related(kernels(x, n_neighbours, names), left)
+    left = [kernels(x[samples.without(g, n_groups)], options, names) for g in range(n_groups)]
+    return Prepared(kernels(x, options, names), left)
 
 
-def compare_related(a: Related, b: Related, samples: Blocks) -> dict[str, Compared]:
+def compare_prepared(a: Prepared, b: Prepared, samples: Blocks) -> dict[str, Compared]:
     """Compare two representations of the same samples by the measures they were prepared for."""
     value = straight(a.whole, b.whole)
     left = [straight(*pair) for pair in zip(a.left_out, b.left_out, strict=True)]

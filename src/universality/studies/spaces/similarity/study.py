@@ -9,20 +9,20 @@ import pandas as pd
 from universality.core.nulls import with_q
 from universality.core.progress import progress
 from universality.studies.spaces.params.similarity import Similarity
-from universality.studies.spaces.similarity.linear import compare, linear_measures
+from universality.studies.spaces.similarity.linear import compare
+from universality.studies.spaces.similarity.measures import LINKED, RELATED, Options
 from universality.studies.spaces.similarity.null import (
-    KERNELS,
     Blocks,
     Compared,
+    Prepared,
     Reduced,
-    Related,
     blocks,
     compare_linear,
-    compare_related,
+    compare_prepared,
     in_threads,
     kernels,
+    prepared,
     reduced,
-    related,
     straight,
 )
 
@@ -30,6 +30,11 @@ Layers = Mapping[int, np.ndarray]
 """Layer -> `(n, d)`, the samples in blocks, a document each."""
 ENOUGH = 5
 """So many samples for every column of both sides, or a row says that they are few."""
+
+
+def told(settings: Similarity) -> Options:
+    """Return what of the settings measures are told."""
+    return Options(settings.variance_share, settings.ridge, settings.n_neighbours)
 
 
 def compare_layers(
@@ -50,23 +55,20 @@ def compare_layers(
     far = blocks(n_blocks, settings.distances_per_document, settings.n_permutations, rng)
     some = samples.first(settings.distances_per_document)
     wanted = settings.layer_measures
-    measures = {
-        name: measure
-        for name, measure in linear_measures(settings.ridge, settings.variance_share).items()
-        if name in wanted
-    }
+    measures = {name: one for name, one in LINKED.items() if name in wanted}
+    options = told(settings)
     reduce = partial(reduced, n_directions=settings.n_directions)
     sides = [
         dict(zip(side, in_threads(reduce, side.values()), strict=True)) if measures else {}
         for side in (a, b, control)
     ]
 
-    def relate(x: np.ndarray) -> Related:
-        return related(x[some], far, settings.n_groups, settings.n_neighbours, wanted)
+    def relate(x: np.ndarray) -> Prepared:
+        return prepared(x[some], far, settings.n_groups, options, wanted)
 
     near = [
         dict(zip(side, in_threads(relate, side.values()), strict=True))
-        if set(wanted) & set(KERNELS) else {}
+        if RELATED.keys() & set(wanted) else {}
         for side in (a, b)
     ]  # fmt: skip
 
@@ -74,11 +76,11 @@ def compare_layers(
         found: dict[tuple[int, int], dict[str, Compared]] = {(i, layer_b): {} for i in a}
         if measures:
             of_b = sides[1][layer_b]
-            linear = compare_linear(sides[0], of_b, samples, settings.n_groups, measures)
+            linear = compare_linear(sides[0], of_b, samples, settings.n_groups, wanted, options)
             for layer_a, judged in linear.items():
                 found[layer_a, layer_b] |= judged
         for layer_a, of_a in near[0].items():
-            found[layer_a, layer_b] |= compare_related(of_a, near[1][layer_b], far)
+            found[layer_a, layer_b] |= compare_prepared(of_a, near[1][layer_b], far)
         return found
 
     found = {
@@ -93,9 +95,9 @@ def compare_layers(
             row = untrained[layer_a, layer] = {}
             if measures:
                 link = compare(sides[0][layer_a].scores, sides[2][layer].scores)
-                row |= {name: float(measure(link)) for name, measure in measures.items()}
+                row |= {name: float(one.of(link, options)) for name, one in measures.items()}
         if near[0]:
-            of_control = kernels(control[layer][some], settings.n_neighbours, wanted)
+            of_control = kernels(control[layer][some], options, wanted)
             for layer_a, of_a in near[0].items():
                 untrained[layer_a, layer] |= straight(of_a.whole, of_control)
     highest = _highest_of_null(found)

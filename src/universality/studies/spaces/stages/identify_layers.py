@@ -153,10 +153,11 @@ def _identify(
 
     from universality.core.randomness import generator
     from universality.studies.spaces.similarity import identification as study
+    from universality.studies.spaces.similarity.measures import Options
 
     rng = generator(section.seed, "identify_layers", "compared")
     few = np.sort(rng.choice(section.n_positions, section.n_compared, replace=False))
-    scores = study.linear_scores(models, section.svcca_share, section.cca_ridge)
+    scores = study.linear_scores(models, Options(section.svcca_share, section.cca_ridge))
     compared = [[layer[few] for layer in layers] for layers in models]
     scores |= study.sample_scores(compared, section.bandwidths, section.n_neighbours)
     rows, tables = [], []
