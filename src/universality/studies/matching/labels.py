@@ -1,4 +1,4 @@
-"""What figures, tables and pages call the ways to pair features, and the filters, in their order."""
+"""What figures, tables and pages call ways to pair features, and filters, in their order."""
 
 from dataclasses import dataclass
 

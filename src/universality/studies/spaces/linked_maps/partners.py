@@ -49,7 +49,7 @@ def layer_pairs(tables: Mapping[str, pd.DataFrame], which: str) -> list[tuple[in
 
 
 def paired(tables: Mapping[str, pd.DataFrame], layers: tuple[int, int], r_of: ROf) -> list[Paired]:
-    """Return every pairing of two layers that has a null in `tables`, in the order of `PAIRINGS`."""
+    """Return every pairing of two layers that has a null in `tables`, in their order."""
     features, backward = (_of_layers(tables[name], layers) for name in ("features", "backward"))
     found = by_nearest(
         _partners(features.sort_values("feature_a")), _partners(backward.sort_values("feature_b"))
