@@ -2,7 +2,7 @@
 # PYTHON=python3.12 chooses the interpreter of a new environment.
 PYTHON =
 PROFILE = embedded
-RUNNER = dvc
+RUNNER = snakemake
 STUDY =
 SET =
 FROM =
@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo 'make repro                   run everything that changed, to figures and metrics'
 	@echo 'make repro PROFILE=smoke     the same with profiles/smoke.yaml, in runs/smoke'
-	@echo 'make repro RUNNER=snakemake  the same graph in parallel, with Snakemake'
+	@echo 'make repro RUNNER=dvc        the same graph by DVC, one stage after the other'
 	@echo 'make repro RUNNER=slurm      the same on a cluster, from a login node'
 	@echo 'make repro FROM=text         the same, with the pinned text made again'
 	@echo 'make diff                    what make repro has made, beside what is committed'

@@ -11,18 +11,22 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "pipeline"))
 import dag
-import gpus
+import machine
+from universality.present.provenance import cpu_seconds
 
 MODE = config.get("mode", "exact")
 if MODE not in ("exact", "fast"):
     raise WorkflowError(f"config mode is {MODE!r}, expected exact or fast")
 dag.job.set_mode(MODE)  # not in the rules: another mode is no reason to run
-WITH_GPUS = config.get("gpus", bool(gpus.visible()))
+WITH_GPUS = config.get("gpus", bool(machine.visible()))
 dag.check_inputs()
 # The stage that reads the code is no rule: `check_inputs` has just done what it does, and `onstart`
 # has DVC record it.
 STAGES = [stage for stage in dag.load_stages() if not stage.always]
 dag.stamp(STAGES)
+PRIORITY = dag.priorities(STAGES, cpu_seconds(Path()))
+# A stage that needs more than this machine has runs alone.
+MEMORY = config.get("memory_mb", sys.maxsize)
 
 
 onstart:
@@ -54,11 +58,13 @@ for stage in STAGES:
         conda:
             "pipeline/environment.yaml"
         threads: stage.threads
+        priority: PRIORITY[stage.name]
         resources:
-            mem_mb=stage.mem_mb,
+            mem_mb=min(stage.mem_mb, MEMORY),
             gpu=stage.gpus if WITH_GPUS else 0,
         shell:
-            "python pipeline/job.py {params.stage} {resources.gpu} > {log} 2>&1"
+            # The line that says how long it took goes on to the terminal: 3.
+            "python pipeline/job.py {params.stage} {resources.gpu} 3>&2 > {log} 2>&1"
 
 
 onsuccess:

@@ -9,8 +9,10 @@ On the command line, `python pipeline/dag.py COMMAND`:
 """
 
 import json
+import math
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +22,7 @@ from dvc.repo import Repo
 
 import job
 import lock
-import schedule
+import machine
 from universality.core import fingerprints
 from universality.core.errors import InputError
 
@@ -119,7 +121,7 @@ def _stage(stage: Any, all_outputs: list[str]) -> Stage:
 def demand(stage: Any) -> tuple[int, int, int]:
     """Return the threads, MB of memory and GPUs that DVC's `stage` uses: `meta` in dvc.yaml."""
     meta = stage.meta or {}
-    threads = meta.get("threads", 1) * schedule.THREADS
+    threads = meta.get("threads", 1) * machine.THREADS
     return threads, meta.get("mem_mb", 1500), int(meta.get("device", "cpu") != "cpu")
 
 
@@ -141,6 +143,27 @@ def final_outputs(stages: list[Stage]) -> list[str]:
     read = {path for stage in stages for path in stage.inputs}
     made = [out.path for stage in stages if not stage.always for out in stage.outputs]
     return [path for path in made if path not in read]
+
+
+def priorities(stages: list[Stage], seconds: Mapping[str, float]) -> dict[str, int]:
+    """Return stage -> the length of the longest chain of stages that starts with it.
+
+    `seconds` says how long stages took; of those that are ready, the one with the longest way to go
+    is to start first.
+    """
+    readers: dict[str, list[Stage]] = {}
+    for stage in stages:
+        for path in stage.inputs:
+            readers.setdefault(path, []).append(stage)
+    way: dict[str, float] = {}
+
+    def length(stage: Stage) -> float:
+        if stage.name not in way:
+            after = [one for out in stage.outputs for one in readers.get(out.path, [])]
+            way[stage.name] = seconds.get(stage.name, 1) + max(map(length, after), default=0)
+        return way[stage.name]
+
+    return {stage.name: math.ceil(length(stage)) for stage in stages}
 
 
 def layout(stages: list[Stage]) -> dict[str, Any]:

@@ -11,12 +11,14 @@ well, `python pipeline/figures.py pdf matching`, only its figures.
 import os
 import shlex
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import alone
 import forks
+import machine
 import quick_dvc
-import schedule
 from universality.core.errors import InputError
 
 FORMATS = ("pdf", "png")
@@ -65,14 +67,20 @@ def in_format(commands: dict[str, str], file_format: str, study: str = "") -> di
 
 
 def _run(commands: dict[str, list[str]], needs: dict[str, set[str]]) -> int:
-    def run(name: str) -> None:
-        if forks.run(name, commands[name], Path.cwd(), dict(os.environ)) != 0:
-            raise RuntimeError(name)
+    def run(name: str) -> int:
+        return forks.run(name, commands[name], Path.cwd(), dict(os.environ))
 
-    _, failed = schedule.run(list(commands), needs, run)
-    if failed:
-        sys.stderr.write(f"failed: {', '.join(failed)}; no other was started after it\n")
-    return 1 if failed else 0
+    order = TopologicalSorter(needs)
+    order.prepare()
+    with ThreadPoolExecutor(machine.n_cores()) as pool:
+        while order.is_active():
+            ready = order.get_ready()
+            statuses = dict(zip(ready, pool.map(run, ready), strict=True))
+            if failed := [name for name, status in statuses.items() if status]:
+                sys.stderr.write(f"failed: {', '.join(failed)}; no other was started after it\n")
+                return 1
+            order.done(*ready)
+    return 0
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-import gpus
+import machine
 from universality.present.provenance import Run
 
 LOGS = Path(".dvc", "tmp", "stages")
@@ -144,7 +144,7 @@ def _process(words: list[str], folder: Path, environment: dict[str, str], log: P
 def _said_of(use: resource.struct_rusage, environment: dict[str, str]) -> str:
     """Return the last line of a stage's log."""
     per_gb = 1e9 if sys.platform == "darwin" else 1e6
-    device = environment.get(gpus.VARIABLE)
+    device = environment.get(machine.VARIABLE)
     where = f", GPU {device}" if device else ""
     cpu = use.ru_utime + use.ru_stime
     return f"{_USED}{cpu:.1f} s of CPU, {use.ru_maxrss / per_gb:.1f} GB{where}\n"
@@ -165,19 +165,20 @@ _TRACEBACK = "Traceback (most recent call last):"
 _ROOM = 1 << 20
 
 
-def run_beside(name: str, call: Callable[[], int], folder: Path) -> int:
-    """Call `call` in a process forked from the shared server; returns its exit status.
+def run_beside(name: str, call: Callable[[], int], folder: Path) -> tuple[int, str]:
+    """Call `call` in a process forked from the shared server; returns exit status and what it says.
 
-    `call` is a function of a module, without arguments bound. What it says comes out here.
+    `call` is a function of a module, without arguments bound.
     """
     context = server()
     assert context, "only where there is a server"
     log = folder / LOGS / f"{name}.said"
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return forked(context, _beside, call, folder, dict(os.environ), log)
+        status = forked(context, _beside, call, folder, dict(os.environ), log)
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        return status, said
     finally:
-        sys.stdout.write(log.read_text(encoding="utf-8", errors="replace") if log.exists() else "")
         log.unlink(missing_ok=True)
 
 

@@ -7,18 +7,19 @@ hands the stages with a note to `dvc commit`, which takes what lies there for th
 after a whole success.
 """
 
+import contextlib
 import json
 import os
 import resource
 import shlex
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterable
 from pathlib import Path
 
 import alone
 import forks
-import gpus
+import machine
 from universality.core.io import write_json
 from universality.present.provenance import Run, note, read_lock
 
@@ -26,6 +27,7 @@ MADE_FROM = Path(".snakemake", "made_from")
 """Per stage a file with its command and parameters, which the Snakefile writes: `dag.stamp`."""
 MODE = "UNIVERSALITY_MODE"
 STAGE = "UNIVERSALITY_STAGE"
+_TERMINAL = 3
 NOTES = Path(".snakemake", "fast")
 QUICK = (sys.executable, "pipeline/quick_dvc.py")
 
@@ -43,10 +45,19 @@ def main(arguments: list[str]) -> int:
     if os.environ[MODE] == "exact":
         if os.environ.get(forks.SHARED):
             os.environ[STAGE] = stage
-            return forks.run_beside(stage, exact, Path())
+            status, said = forks.run_beside(stage, exact, Path())
+            sys.stdout.write(said)
+            _show(line for line in said.splitlines() if line.startswith(f"{stage}: "))
+            return status
         return subprocess.run([*QUICK, *_exact(stage)], check=False).returncode
     with alone.among_stages(Path()):
         return _fast(stage, with_gpu == "1")
+
+
+def _show(lines: Iterable[str]) -> None:
+    """Write `lines` to the terminal of Snakemake, if there is one: see the Snakefile."""
+    with contextlib.suppress(OSError), os.fdopen(_TERMINAL, "w", closefd=False) as terminal:
+        terminal.writelines(f"{line}\n" for line in lines)
 
 
 def _exact(stage: str) -> list[str]:
@@ -67,8 +78,8 @@ def _fast(stage: str, with_gpu: bool) -> int:
 
 def run(stage: str, command: list[str], with_gpu: bool) -> int:
     """Run `command` and leave a note of it if it succeeds; returns its exit status."""
-    with gpus.one() if with_gpu else nullcontext("") as device:
-        environment = {**os.environ, gpus.VARIABLE: device}
+    with machine.one() if with_gpu else contextlib.nullcontext("") as device:
+        environment = {**os.environ, machine.VARIABLE: device}
         status = subprocess.run(command, env=environment, check=False).returncode
     if status == 0:
         use = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""`dvc` with less waiting: `pipeline/quick_dvc.py repro`, which `make repro` runs, or `exp run`.
+"""`dvc` with less waiting: `pipeline/quick_dvc.py repro`, which Snakemake's jobs run, or `exp run`.
 
 What runs and what is written are DVC's own (a test compares every byte of dvc.lock), so plain `dvc
 repro` can go on where this stopped, and the other way round. These are quicker:
@@ -6,8 +6,6 @@ repro` can go on where this stopped, and the other way round. These are quicker:
   parsed is kept as JSON, under its hash;
 - it parses and writes all of dvc.lock after every stage, seconds each time for a hundred stages:
   here the one entry is replaced in the text, and the file as a whole or not at all;
-- it runs one stage after the other: here as many as there are cores (schedule.py), since most
-  stages use one core well and two badly;
 - every stage imports its libraries: here they are imported once (forks.py).
 When and on what a stage ran is noted beside dvc.lock, in provenance.json.
 
@@ -31,15 +29,13 @@ import itertools
 import json
 import shlex
 import sys
-import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import alone
 import forks
-import gpus
-import schedule
+import machine
 from universality.present import provenance
 
 COMMAND = "universality"
@@ -48,8 +44,6 @@ N_PARSED = 16
 """So many texts are kept."""
 RAN: dict[str, provenance.Run] = {}
 """Stage -> its run, until dvc.lock says what it made."""
-SERIAL = ("dry", "force_downstream", "interactive")
-"""Options of `dvc repro` with which stages run one after the other, by DVC's own loop."""
 
 
 def main(arguments: list[str]) -> int:
@@ -61,7 +55,7 @@ def main(arguments: list[str]) -> int:
     if "repro" not in arguments and not experiment:
         return dvc(arguments)
     if arguments[0] == "repro" or experiment:
-        _many_at_once()
+        _run_forked()
         # Others may look at the project meanwhile: that is no reason to lose what a stage made.
         arguments = ["--wait-for-lock", *arguments]
     _fail_if_not_cached()
@@ -205,38 +199,6 @@ def _fail_if_not_cached() -> None:
     transfer._log_exception = fail
 
 
-class Turn:
-    """DVC's work is done by one thread at a time; only the stages' commands run beside it.
-
-    With the turn comes DVC's lock of the repository, and both are given away while a command runs.
-    """
-
-    def __init__(self, repo: Any):
-        self.repo = repo
-        self._mine = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._mine.acquire()
-        try:
-            self.repo.lock.lock()
-        except BaseException:
-            self._mine.release()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.repo.lock.unlock()
-        self._mine.release()
-
-    @contextlib.contextmanager
-    def given_away(self) -> Iterator[None]:
-        """Let others work; DVC has unlocked the repository, and locks it afterwards."""
-        self._mine.release()
-        try:
-            yield
-        finally:
-            self._mine.acquire()
-
-
 def lacking(stage: Any, in_part: bool = False) -> list[str]:
     """Return the outputs that DVC's `stage` reads and that are not here.
 
@@ -254,82 +216,46 @@ def lacking(stage: Any, in_part: bool = False) -> list[str]:
     return found
 
 
-def _many_at_once() -> None:
+def _run_forked() -> None:
     from dvc.repo import reproduce
     from dvc.stage import run
     from dvc.stage.exceptions import StageCmdFailedError
-    from dvc.utils.serialize import _yaml
 
     import dag
 
-    one_by_one, plain = reproduce._reproduce, run._run
-    turns: list[Turn] = []
-    with_device: set[str] = set()
-    every_time: set[str] = set()
+    one_by_one, one, plain = reproduce._reproduce, reproduce._reproduce_stage, run._run
+    now: dict[str, Any] = {}
 
     def pull(stage: Any, paths: list[str]) -> None:
         if paths:
             stage.repo.pull(paths)
 
-    def reproduce_all(
-        stages: list[Any], graph: Any = None, on_error: str = "fail", **options: Any
-    ) -> list[Any]:
-        with_device.update(stage.addressing for stage in stages if dag.demand(stage)[2])
-        every_time.update(stage.addressing for stage in stages if stage.always_changed)
-        unusual = on_error != "fail" or any(options.get(name) for name in SERIAL)
-        if graph is None or unusual:
-            return one_by_one(stages, graph=graph, on_error=on_error, **options)
-        options.pop("force_downstream", None)
-        one = options.pop("repro_fn", reproduce._reproduce_stage)
-        turn = Turn(stages[0].repo)
-        turns[:] = [turn]
-
-        def work(stage: Any) -> Any:
-            with turn:
-                if options.get("pull"):
-                    pull(stage, lacking(stage, in_part=True))
-                return one(stage, upstream=list(graph.successors(stage)), **options)
-
-        took = provenance.cpu_seconds(Path())
-        turn.repo.lock.unlock()  # it is locked by the caller, who unlocks it
-        try:
-            results, errors = schedule.run(
-                stages,
-                {stage: set(graph.successors(stage)) for stage in stages},
-                work,
-                dag.demand,
-                devices=len(gpus.visible()),
-                seconds=lambda stage: took.get(stage.addressing, 1),
-            )
-        finally:
-            turn.repo.lock.lock()
-        for stage, error in errors.items():
-            reproduce._raise_error(error, stage)
-        if any(results.values()):  # the next process finds it parsed
-            _yaml.parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"), "dvc.lock")
-        # If all that ran is what always runs, DVC shall say that everything is up to date.
-        return [results[stage] for stage in stages if results[stage] and not stage.always_changed]
+    def reproduce_stage(stage: Any, **options: Any) -> Any:
+        now[stage.addressing] = stage
+        if options.get("pull"):
+            pull(stage, lacking(stage, in_part=True))
+        return one(stage, **options)
 
     def run_command(executable: str | None, cmd: str, **options: Any) -> None:
         words = shlex.split(cmd, comments=False)
-        with turns[0].given_away() if turns else contextlib.nullcontext():
-            name = options["env"]["DVC_STAGE"]
-            # What runs every time must not wait for the imports of all the others.
-            foreign = words[0] != COMMAND or set(cmd) & set("|&;<>()$`*?[]~")
-            if foreign or name in every_time:
-                plain(executable, cmd, **options)
-                return
-            with gpus.one() if name in with_device else contextlib.nullcontext("") as device:
-                environment = {**options["env"], gpus.VARIABLE: device}
-                folder = Path(options["cwd"])
-                status = forks.run(name, words, folder, environment)
-                took = forks.used(name, folder)
+        name = options["env"]["DVC_STAGE"]
+        # What runs every time must not wait for the imports of all the others.
+        foreign = words[0] != COMMAND or set(cmd) & set("|&;<>()$`*?[]~")
+        if foreign or now[name].always_changed:
+            plain(executable, cmd, **options)
+            return
+        device = machine.one() if dag.demand(now[name])[2] else contextlib.nullcontext("")
+        with device as given:
+            environment = {**options["env"], machine.VARIABLE: given}
+            folder = Path(options["cwd"])
+            status = forks.run(name, words, folder, environment)
+            took = forks.used(name, folder)
         if status != 0:
             raise StageCmdFailedError(cmd, status)
         if took:
             RAN[name] = took
 
-    reproduce._reproduce = reproduce_all
+    reproduce._reproduce = functools.partial(one_by_one, repro_fn=reproduce_stage)
     run._run = run_command
     run._pull_missing_deps = lambda stage: pull(stage, lacking(stage))
 

@@ -22,17 +22,15 @@ from typing import Any
 
 import alone
 import forks
-import gpus
+import machine
 import quick_dvc
 from universality.core.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNERS: dict[str, Callable[[list[str], int], int]] = {
-    "dvc": lambda targets, _: quick_dvc.main(["repro", *targets]),
-    "snakemake": lambda targets, held: _snakemake(
-        held, "local", f"--resources=gpu={len(gpus.visible())}", *targets
-    ),
+    "snakemake": lambda targets, held: _local(held, targets),
     "slurm": lambda targets, held: _slurm(held, targets),
+    "dvc": lambda targets, _: quick_dvc.main(["repro", *targets]),
 }
 FROM = "--from="
 # Results, and what only the clone itself needs: a copy makes its own or does without.
@@ -120,6 +118,13 @@ def _snakemake(held: int, profile: str, *arguments: str) -> int:
         # It inherits the lock: should it outlive this process, its run is still at work.
         done = subprocess.run(command, env=environment, check=False, pass_fds=[held])
     return done.returncode
+
+
+def _local(held: int, targets: list[str]) -> int:
+    cores, memory = machine.n_cores(), machine.memory_mb()
+    resources = (f"gpu={len(machine.visible())}", f"mem_mb={memory}")
+    room = ("--cores", str(cores), "--resources", *resources, "--config", f"memory_mb={memory}")
+    return _snakemake(held, "local", *room, "--", *targets)
 
 
 def _slurm(held: int, targets: list[str]) -> int:

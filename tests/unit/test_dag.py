@@ -171,6 +171,14 @@ def test_a_study_has_its_tables_and_no_part_of_a_folder():
     assert dag.studies(stages) == {"one": ["page", "t/a", "t/b"]}
 
 
+def test_the_longest_way_in_seconds_has_the_highest_priority():
+    needs = {"a": "", "b": "a", "c": "a", "d": "bc", "e": ""}
+    made = {name: dag.Output(name, False, None, True) for name in needs}
+    stages = [stage(x, inputs=tuple(of), outputs=(made[x],)) for x, of in needs.items()]
+    seconds = {"b": 4.5, "c": 2, "d": 1, "e": 4}  # `a` never ran
+    assert dag.priorities(stages, seconds) == {"a": 7, "b": 6, "c": 3, "d": 1, "e": 4}
+
+
 def test_strays_are_files_that_no_stage_makes(tmp_path):
     for name in ("t/a", "t/old", "t/b/c", "other"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

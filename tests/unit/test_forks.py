@@ -43,7 +43,8 @@ ASKING = """
 from pathlib import Path
 import asked, forks
 
-print(forks.run_beside("stage", asked.say, Path(".")))
+status, said = forks.run_beside("stage", asked.say, Path("."))
+print(said, status)
 """
 ASKED = """
 import os, sys

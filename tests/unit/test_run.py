@@ -93,7 +93,7 @@ def test_the_profile_full_is_the_default_and_more(tmp_path):
 def test_an_unknown_profile_or_runner_is_named():
     with pytest.raises(InputError, match="PROFILE is 'tiny'; there are: embedded, full, "):
         run.profile_file("tiny")
-    with pytest.raises(InputError, match="RUNNER is 'make'; there are: dvc, snakemake, slurm"):
+    with pytest.raises(InputError, match="RUNNER is 'make'; there are: snakemake, slurm, dvc"):
         run.run("embedded", "make")
 
 

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "pipeline"))
-import gpus  # noqa: E402  # pyright: ignore[reportMissingImports]
-import schedule  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+import machine  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 JOB = f"import sys; sys.path.insert(0, {str(ROOT / 'pipeline')!r}); import job"
 NOTE = """
@@ -24,26 +24,26 @@ print("end", os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic(), file=note, fl
 
 
 @pytest.fixture
-def machine(tmp_path, monkeypatch):
+def devices(tmp_path, monkeypatch):
     """An environment with three devices and a place for locks of its own."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    monkeypatch.setenv(gpus.VARIABLE, "0,1,GPU-2/x")
+    monkeypatch.setenv(machine.VARIABLE, "0,1,GPU-2/x")
     return tmp_path
 
 
-def start(machine, seconds, name="note"):
-    command = [sys.executable, "-c", NOTE, str(machine / name), str(seconds)]
+def start(devices, seconds, name="note"):
+    command = [sys.executable, "-c", NOTE, str(devices / name), str(seconds)]
     job = f"{JOB}; sys.exit(job.run({name!r}, {command!r}, with_gpu=True))"
-    return subprocess.Popen([sys.executable, "-c", job], cwd=machine)
+    return subprocess.Popen([sys.executable, "-c", job], cwd=devices)
 
 
-def test_no_device_is_given_to_two_at_once(machine):
-    processes = [start(machine, 0.3) for _ in range(9)]
+def test_no_device_is_given_to_two_at_once(devices):
+    processes = [start(devices, 0.3) for _ in range(9)]
     assert [process.wait() for process in processes] == [0] * 9
     events = sorted(
-        ((float(when), what, device) for what, device, when in map(str.split, lines(machine)))
+        ((float(when), what, device) for what, device, when in map(str.split, lines(devices)))
     )
     holding: set[str] = set()
     most = 0
@@ -55,58 +55,47 @@ def test_no_device_is_given_to_two_at_once(machine):
     assert {device for _, _, device in events} == {"0", "1", "GPU-2/x"}
 
 
-def lines(machine):
-    return (machine / "note").read_text().splitlines()
+def lines(devices):
+    return (devices / "note").read_text().splitlines()
 
 
-def test_who_is_killed_gives_its_device_back(machine, monkeypatch):
-    monkeypatch.setenv(gpus.VARIABLE, "7")
-    first = start(machine, 60)
-    while not (machine / "note").exists():
+def test_who_is_killed_gives_its_device_back(devices, monkeypatch):
+    monkeypatch.setenv(machine.VARIABLE, "7")
+    first = start(devices, 60)
+    while not (devices / "note").exists():
         time.sleep(0.02)
-    second = start(machine, 0, "second")
+    second = start(devices, 0, "second")
     time.sleep(0.3)
-    assert not (machine / "second").exists()
+    assert not (devices / "second").exists()
     first.kill()
     first.wait()
     assert second.wait(timeout=20) == 0
-    assert "start 7" in (machine / "second").read_text()
-    subprocess.run(["pkill", "-f", str(machine / "note")], check=True)
+    assert "start 7" in (devices / "second").read_text()
+    subprocess.run(["pkill", "-f", str(devices / "note")], check=True)
 
 
 def test_what_is_visible(monkeypatch):
-    monkeypatch.setenv(gpus.VARIABLE, "2,5")
-    assert gpus.visible() == ["2", "5"]
-    monkeypatch.setenv(gpus.VARIABLE, "")
-    assert gpus.visible() == []
-    with gpus.one() as device:
+    monkeypatch.setenv(machine.VARIABLE, "2,5")
+    assert machine.visible() == ["2", "5"]
+    monkeypatch.setenv(machine.VARIABLE, "")
+    assert machine.visible() == []
+    with machine.one() as device:
         assert device == ""
 
 
-def test_slurm_hands_out_by_itself(machine, monkeypatch):
+def test_slurm_hands_out_by_itself(devices, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    monkeypatch.setenv(gpus.VARIABLE, "0")
-    with gpus.one() as one, gpus.one() as other:  # each job's first device may be called 0
+    monkeypatch.setenv(machine.VARIABLE, "0")
+    with machine.one() as one, machine.one() as other:  # each job's first device may be called 0
         assert (one, other) == ("0", "0")
 
 
-def test_only_as_many_start_as_there_are_devices():
-    running, most = set(), [0]
-
-    def work(node):
-        running.add(node)
-        most.append(len([n for n in running if n < 6]))
-        time.sleep(0.05)
-        running.remove(node)
-
-    nodes = list(range(8))  # 6 that need a device, 2 that do not
-    free = {node: set() for node in nodes}
-    demand = lambda node: (1, 1, int(node < 6))  # noqa: E731
-    schedule.run(nodes, free, work, demand, cores=8, memory=8, devices=2)
-    assert max(most) == 2
-    most[:] = [0]
-    schedule.run(nodes, free, work, demand, cores=8, memory=8, devices=0)  # on the processor then
-    assert max(most) == 6
+def test_cores_from_the_environment(monkeypatch):
+    monkeypatch.setenv("UNIVERSALITY_CORES", "3")
+    assert machine.n_cores() == 3
+    monkeypatch.setenv("UNIVERSALITY_CORES", "many")
+    with pytest.raises(machine.InputError, match="'many'"):
+        machine.n_cores()
 
 
 DVC_YAML = """
@@ -123,7 +112,7 @@ stages:
 """
 
 
-def test_stages_of_a_run_are_placed(machine, tmp_path):
+def test_stages_of_a_run_are_placed(devices, tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "dvc.yaml").write_text(DVC_YAML)

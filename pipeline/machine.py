@@ -1,9 +1,9 @@
-"""Hand out this machine's GPUs: a stage that can use one gets one, and has it for itself.
+"""What this machine has for stages: cores, memory, and GPUs, of which each stage gets one.
 
-A stage says so in dvc.yaml (`meta: {device: cuda}`); it then sees one device, others see none. A
-device is held by a lock on a file, so processes, runners and clones on one machine share the
-devices, and one that is killed gives its own back. Slurm hands out devices by itself, and is left
-to it.
+A stage that can use a GPU says so in dvc.yaml (`meta: {device: cuda}`) and has one for itself;
+others see none. A device is held by a lock on a file, so processes, runners and clones on one
+machine share the devices, and one that is killed gives its own back. Slurm hands out devices by
+itself, and is left to it.
 """
 
 import fcntl
@@ -14,8 +14,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from universality.core.errors import InputError
+
+THREADS = int(os.environ.get("UNIVERSALITY_THREADS", "1"))
+"""What a library may use in a stage; `universality.cli.settle` tells them."""
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _WAIT = 0.5
+
+
+def n_cores() -> int:
+    """Return how many cores all stages together use: UNIVERSALITY_CORES, or all there are."""
+    text = os.environ.get("UNIVERSALITY_CORES") or str(os.cpu_count() or 1)
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"UNIVERSALITY_CORES is {text!r}, expected a number from 1 on")
+    return int(text)
+
+
+def memory_mb() -> int:
+    """Return the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
 def visible() -> list[str]:
