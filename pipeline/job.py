@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
             os.environ[STAGE] = stage
             status, said = forks.run_beside(stage, exact, Path())
             sys.stdout.write(said)
-            _show(line for line in said.splitlines() if line.startswith(f"{stage}: "))
+            # Of one that failed all that it said, which is why.
+            _show(line for line in said.splitlines() if status or line.startswith(f"{stage}: "))
             return status
         return subprocess.run([*QUICK, *_exact(stage)], check=False).returncode
     with alone.among_stages(Path()):

@@ -117,6 +117,8 @@ def _snakemake(held: int, profile: str, *arguments: str) -> int:
         environment = {**os.environ, **more}
         # It inherits the lock: should it outlive this process, its run is still at work.
         done = subprocess.run(command, env=environment, check=False, pass_fds=[held])
+    if done.returncode:
+        sys.stderr.write(f"not everything was made; why is above, or in {forks.LOGS}\n")
     return done.returncode
 
 
