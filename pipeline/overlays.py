@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 
 from universality.core.errors import InputError
+from universality.core.params.base import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,10 +37,10 @@ def parameters(profile: Path) -> str:
 
     A file without the key `base` is complete and taken as it stands.
     """
-    differing = _read(profile)
+    differing = read_yaml(profile, _Constructor)
     if not isinstance(differing, dict) or "base" not in differing:
         return profile.read_text(encoding="utf-8")
-    whole = laid_over(_read(profile.parent.parent / differing["base"]), differing)
+    whole = laid_over(read_yaml(profile.parent.parent / differing["base"]), differing)
     del whole["base"]
     yaml, text = YAML(), io.StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -54,17 +55,6 @@ def laid_over(base: Any, differing: Any) -> Any:
     replaced = isinstance(differing, Only) or not differing or not isinstance(base, dict)
     below = {} if replaced else base
     return below | {key: laid_over(below.get(key), value) for key, value in differing.items()}
-
-
-def _read(path: Path) -> Any:
-    safe = YAML(typ="safe")
-    safe.Constructor = _Constructor
-    try:
-        return safe.load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
 
 
 if __name__ == "__main__":

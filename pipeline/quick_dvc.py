@@ -36,6 +36,7 @@ from typing import Any
 import alone
 import forks
 import machine
+from universality.core.io import write_text
 from universality.present import provenance
 
 COMMAND = "universality"
@@ -106,7 +107,7 @@ def store(key: str, value: Any) -> Any:
         PARSED.mkdir(exist_ok=True)
         for old in sorted(PARSED.iterdir(), key=lambda path: path.stat().st_mtime)[: -N_PARSED + 1]:
             old.unlink(missing_ok=True)
-        write_whole(PARSED / f"{key}.json", text)
+        write_text(PARSED / f"{key}.json", text)
     return text
 
 
@@ -125,7 +126,7 @@ def _write_one_entry() -> None:
             entry = dumps_yaml({"stages": {stage.addressing: entries[stage.addressing]}})
             after = with_entry(after, entry.split("\n", 1)[1])
         if after != before:
-            write_whole(path, after)
+            write_text(path, after)
             self.repo.scm_context.track_file(self.relpath)
         # One that runs in every run is not noted: nothing would ever be unchanged.
         for name in (stage.addressing for stage in stages if stage.always_changed):
@@ -160,14 +161,6 @@ def _entries(lines: list[str]) -> list[tuple[int, int]]:
     """Return where each entry of a dvc.lock begins and ends."""
     starts = [i for i, line in enumerate(lines) if line.startswith("  ") and line[2] not in " -#"]
     return list(itertools.pairwise([*starts, len(lines)]))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `path` as a whole or, when killed, not at all."""
-    from universality.core.io import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _notice_damage() -> None:

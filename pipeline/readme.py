@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from universality.core.errors import InputError
-from universality.core.io import atomic_path, read_json, require
+from universality.core.io import read_json, require, write_text
 from universality.present.paper.findings import markdown_list
 
 START, END = "<!-- findings -->\n", "<!-- /findings -->"
@@ -36,8 +36,7 @@ def with_block(text: str, findings: str) -> str:
 def main(root: Path = Path()) -> int:
     """Rewrite the list; returns the exit status."""
     text = (root / README).read_text(encoding="utf-8")
-    with atomic_path(root / README) as temporary:
-        temporary.write_text(with_block(text, block(root)), encoding="utf-8")
+    write_text(root / README, with_block(text, block(root)))
     return 0
 
 

@@ -25,6 +25,7 @@ import forks
 import machine
 import quick_dvc
 from universality.core.errors import InputError
+from universality.core.io import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNERS: dict[str, Callable[[list[str], int], int]] = {
@@ -108,7 +109,7 @@ def _forget_gone(names: list[str]) -> None:
     before = path.read_text(encoding="utf-8")
     after = quick_dvc.without_gone(before, set(names))
     if after != before:
-        quick_dvc.write_whole(path, after)
+        write_text(path, after)
 
 
 def _snakemake(held: int, profile: str, *arguments: str) -> int:

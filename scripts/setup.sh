@@ -43,8 +43,20 @@ if ! { in_range .venv/bin/python && .venv/bin/pip --version; } >/dev/null 2>&1; 
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "installing requirements.lock into .venv (some minutes the first time)"
-# --no-compile: Python keeps the bytecode of what it imports, a third of all files.
-.venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement requirements.lock
+# pip unpacks on one core, so two of them install every second package each. --no-compile: Python
+# keeps the bytecode of what it imports, a third of all files.
+halves=$(mktemp -d)
+trap 'rm -rf "$halves"' EXIT
+install_half() {
+    awk -v half="$1" '/^[^ #]/ { n++ } !/^#/ && n % 2 == half' requirements.lock >"$halves/$1"
+    .venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement "$halves/$1"
+}
+install_half 0 &
+first=$!
+other=0
+install_half 1 || other=$?
+wait "$first"
+[ "$other" -eq 0 ]
 # What is still lacking is torch: which build of it is this machine's choice, so it has no hash.
 .venv/bin/python -m pip install --quiet --no-compile --no-build-isolation --editable .
 touch .venv/installed

@@ -52,12 +52,20 @@ class Project:
         share_compiled(folder / "src")
         return Project(folder)
 
+    def with_cache(self, folder: Path) -> "Project":
+        """Return a clone without data that shares this one's cache."""
+        clone = self.clone(folder)
+        cache = (self.folder / ".dvc" / "cache").resolve()
+        if (local := self.folder / ".dvc" / "config.local").is_file():  # itself such a clone
+            shutil.copy(local, folder / ".dvc")
+        else:
+            (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
+        shutil.copytree(self.folder / PARSED, folder / PARSED)
+        return clone
+
     def copy(self, folder: Path) -> "Project":
         """Return a clone with all data that shares this one's cache: to change at will."""
-        copy = self.clone(folder)
-        cache = self.folder / ".dvc" / "cache"
-        (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
-        shutil.copytree(self.folder / PARSED, folder / PARSED)
+        copy = self.with_cache(folder)
         copy(PYTHON, "pipeline/quick_dvc.py", "checkout", "--quiet")
         return copy
 

@@ -51,14 +51,10 @@ def never_run(finished: Project, folder: Path) -> Project:
     return project
 
 
-def with_cache(finished: Project, folder: Path, own: bool = False) -> Project:
-    """Return a clone of `finished` without data, with the same cache or a copy of its `own`."""
+def with_own_cache(finished: Project, folder: Path) -> Project:
+    """Return a clone without data, with a copy of the cache."""
     project = finished.clone(folder)
-    cache = finished.folder / ".dvc" / "cache"
-    if own:
-        shutil.copytree(cache, folder / ".dvc" / "cache")
-    else:
-        (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
+    shutil.copytree(finished.folder / ".dvc" / "cache", folder / ".dvc" / "cache")
     shutil.copytree(finished.folder / PARSED, folder / PARSED)
     return project
 
@@ -172,12 +168,16 @@ def kill_often(
     return n_kills
 
 
-def test_killed_dvc_runs_end_as_if_undisturbed(finished, tmp_path):
-    """Also SAE training, which continues from its checkpoint."""
+def test_killed_runs_end_as_if_undisturbed(finished, tmp_path):
+    """Also SAE training, which continues from its checkpoint.
+
+    Snakemake itself would ask for `--unlock`, and a job of a killed one may still be at work.
+    """
     project = never_run(finished, tmp_path / "project")
-    n_kills = times(1, 4)
-    assert kill_often(project, (*RUN, "dvc", "activations@seed_a"), n_kills, 1, seconds=1) > 0
-    command = (*RUN, "dvc", "match@seed_a_vs_sae_seed")
+    early = (*RUN, "snakemake", "data/activations/seed_a")
+    assert kill_often(project, early, times(1, 4), 1, seconds=2) > 0
+    last = "match@seed_a_vs_sae_seed"
+    command = (*RUN, "snakemake", "data/tables/matching/pairs/seed_a_vs_sae_seed")
     run = Run(project, *command)
     saes = project.folder / "data" / "checkpoints" / "seed_a"
     assert run.lasts(600, until=lambda: any(saes.glob("*/current"))), run.said.read_text()
@@ -185,15 +185,14 @@ def test_killed_dvc_runs_end_as_if_undisturbed(finished, tmp_path):
     project(*command)
     log = project.folder / ".dvc" / "tmp" / "stages" / "train_saes@seed_a.log"
     assert "continuing from step" in log.read_text()
-    assert_as_undisturbed(project, finished, "match@seed_a_vs_sae_seed")
+    assert_as_undisturbed(project, finished, last)
     assert list((project.folder / "data").rglob(".*.tmp")) == []
 
 
-def test_killed_snakemake_runs_end_as_if_undisturbed(finished, tmp_path):
-    """Snakemake itself would ask for `--unlock`, and a job of a killed one may still be at work."""
+def test_killed_dvc_runs_end_as_if_undisturbed(finished, tmp_path):
     project = never_run(finished, tmp_path / "project")
-    command = (*RUN, "snakemake", "train_tokenizer")
-    assert kill_often(project, command, times(1, 4), 1, seconds=4) > 0
+    command = (*RUN, "dvc", "train_tokenizer")
+    assert kill_often(project, command, times(1, 4), 1, seconds=1) > 0
     project(*command)
     assert_as_undisturbed(project, finished, "train_tokenizer")
 
@@ -203,7 +202,7 @@ def test_killed_snakemake_runs_end_as_if_undisturbed(finished, tmp_path):
 @pytest.mark.parametrize("runner", ["dvc", "snakemake"])
 def test_whole_pipeline_killed_often(finished, tmp_path, runner):
     project = never_run(finished, tmp_path / "project")
-    n_kills = KILLS if runner == "dvc" else -(-KILLS // 5)
+    n_kills = KILLS if runner == "snakemake" else -(-KILLS // 5)
     n_killed = kill_often(project, (*RUN, runner), n_kills, 200 // n_kills, seconds=2)
     assert n_killed >= n_kills / 2
     project(*RUN, runner)
@@ -389,7 +388,7 @@ def assert_push_completes(finished: Project, tmp_path: Path, url: str) -> Projec
     """Push again after a failure; returns a clone that has pulled."""
     project = Project(tmp_path / "project")
     quick(project, "push", FEATURES)
-    clone = with_cache(finished, tmp_path / "clone")
+    clone = finished.with_cache(tmp_path / "clone")
     (clone.folder / ".dvc" / "config.local").unlink()
     use_remote(clone, url)
     quick(clone, "pull", FEATURES)
@@ -407,7 +406,7 @@ def hash_of(project: Project, path: str) -> str:
 
 
 def test_remote_that_fills_in_mid_push(finished, tmp_path, disk):
-    project = with_cache(finished, tmp_path / "project")
+    project = finished.with_cache(tmp_path / "project")
     use_remote(project, str(disk.folder))
     disk.leave(0.8)  # of 1.4 MB
     done = quick(project, "push", FEATURES, check=False)
@@ -424,7 +423,7 @@ def test_remote_that_fills_in_mid_push(finished, tmp_path, disk):
 
 def test_remote_lost_in_mid_push_and_files_that_it_halved(finished, tmp_path, server):
     state, url = server
-    project = with_cache(finished, tmp_path / "project")
+    project = finished.with_cache(tmp_path / "project")
     use_remote(project, url)
     state.n_puts_left = 4
     said_clearly(quick(project, "push", FEATURES, check=False), "failed to push data")
@@ -469,7 +468,7 @@ def alter(file: Path, how: str) -> None:
 
 
 def test_damaged_file_of_the_cache_is_made_again(finished, tmp_path):
-    project = with_cache(finished, tmp_path / "project", own=True)
+    project = with_own_cache(finished, tmp_path / "project")
     model = "data/models/random_a"
     stored, placed = object_of(project, model)
     whole = stored.read_bytes()
@@ -492,7 +491,7 @@ def test_damaged_file_of_the_cache_is_made_again(finished, tmp_path):
 
 
 def test_output_changed_by_hand_and_lock_cut_short(finished, tmp_path):
-    project = with_cache(finished, tmp_path / "project")
+    project = finished.with_cache(tmp_path / "project")
     quick(project, "checkout", FEATURES)
     changed = project.folder / FEATURES / "tokens.json"
     whole = changed.read_bytes()
@@ -535,7 +534,7 @@ def test_unreadable_lock_is_one_line(finished, tmp_path, damage, expected):
 
 
 def test_nothing_runs_with_an_unreadable_lock(finished, tmp_path):
-    project = with_cache(finished, tmp_path / "project")
+    project = finished.with_cache(tmp_path / "project")
     file = project.folder / "dvc.lock"
     file.write_text(CONFLICT + file.read_text())
     before = file.read_bytes()

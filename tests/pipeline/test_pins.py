@@ -33,7 +33,7 @@ def test_an_empty_clone_takes_the_text_and_makes_the_rest(pinned, tmp_path, runn
 
 
 def test_it_is_made_again_on_request_and_with_other_parameters(pinned, tmp_path):
-    clone = pinned.clone(tmp_path / "clone")
+    clone = pinned.with_cache(tmp_path / "clone")
     assert TEXT in ran(reproduce(clone, "dvc", "--from=text"))
     assert clone.lock == pinned.lock
     params = clone.folder / "params.yaml"

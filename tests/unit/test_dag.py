@@ -62,6 +62,19 @@ def test_only_stages_read_parameters():
     assert readers <= {"stages", "commands", "params"}
 
 
+def test_stages_are_short():
+    """A stage reads, calls the science and writes; what is longer is science and lies elsewhere."""
+    for file in (ROOT / "src").rglob("*.py"):
+        if file.parent.name not in ("stages", "commands"):
+            continue
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            where = f"{file}: {getattr(node, 'name', '')}"
+            assert not isinstance(node, ast.ClassDef), where
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                n_lines = (node.end_lineno or 0) - node.lineno + 1
+                assert n_lines <= (50 if node.name == "command" else 6), where
+
+
 def test_lock_matches_code_params_and_dvc_yaml(stages):
     if not (ROOT / "dvc.lock").exists():
         pytest.skip("no dvc.lock yet: `make repro` writes it")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from universality.core.fingerprints import Code, fingerprints, write
+from universality.core.fingerprints import FILE, Code, fingerprints, write
 
 SOURCE = {
     "__init__.py": '"""Nothing but words."""\n',
@@ -89,6 +89,21 @@ def test_the_file_is_written_only_if_it_differs(source):
     assert not write(root)
     (source / "universality" / "two.py").write_text("x = 1\n")
     assert write(root)
+
+
+def test_what_is_remembered_holds_for_these_bytes_only(source):
+    """Of the code, and of the file, which a checkout may bring back."""
+    root = source.parent
+    (root / ".dvc" / "tmp").mkdir(parents=True)
+    assert write(root)
+    assert not write(root)
+    first = (root / FILE).read_text()
+    (source / "universality" / "two.py").write_text("changed = 1\n")
+    assert write(root)
+    assert (root / FILE).read_text() != first
+    (root / FILE).write_text(first)
+    assert write(root)
+    assert not write(root)
 
 
 def test_relative_imports_are_refused(source):

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 sys.path.insert(0, str(ROOT / "pipeline"))
@@ -32,22 +30,6 @@ def test_entries_of_stages_that_are_gone_are_dropped():
     assert quick_dvc.without_gone(LOCK, {"a", "b@c"}) == LOCK
     assert quick_dvc.without_gone(LOCK, {"b@c"}) == LOCK.replace("  a:\n    cmd: one\n", "")
     assert quick_dvc.without_gone(LOCK, {"a"}) == LOCK[: LOCK.index("  b@c:")]
-
-
-def test_a_file_is_written_whole(tmp_path, monkeypatch):
-    path = tmp_path / "dvc.lock"
-    path.write_text("before")
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            quick_dvc.write_whole(path, "after")
-    assert path.read_text() == "before"
-    quick_dvc.write_whole(path, "after")
-    assert path.read_text() == "after"
 
 
 DVC_YAML = """

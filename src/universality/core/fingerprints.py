@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from universality.core.io import atomic_path
+from universality.core.io import write_text
 
 PACKAGE = "universality"
 FILE = "fingerprints.json"
 """Command -> fingerprint; stages declare theirs as a parameter of this file."""
+KNOWN = Path(".dvc", "tmp", "fingerprints")
 STAGES = "stages"
 STATIC = (".css", ".html", ".js")
 _TEMPLATE = re.compile(r"{%-? *(?:extends|from|import|include) *\"([^\"]+)\"")
@@ -35,14 +36,30 @@ def fingerprints(source: Path) -> dict[str, str]:
 
 
 def write(root: Path) -> bool:
-    """Write `root`/fingerprints.json if it is not what the code gives; return whether it was so."""
-    text = json.dumps(fingerprints(root / "src"), indent=1) + "\n"
-    path = root / FILE
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
+    """Write `root`/fingerprints.json if it is not what the code gives; return whether it was so.
+
+    What was found for these bytes is remembered, since to parse the code takes a second.
+    """
+    path, known = root / FILE, root / KNOWN
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    code = _bytes_of(root / "src")
+    if known.is_file() and known.read_text(encoding="utf-8") == f"{code} {_digest(before)}":
         return False
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return True
+    text = json.dumps(fingerprints(root / "src"), indent=1) + "\n"
+    if before != text:
+        write_text(path, text)
+    if known.parent.is_dir():
+        write_text(known, f"{code} {_digest(text)}")
+    return before != text
+
+
+def _bytes_of(source: Path) -> str:
+    """Return a hash of every byte of the package, and of the files' names."""
+    found = hashlib.sha256()
+    for path in sorted((source / PACKAGE).rglob("*")):
+        if path.suffix in (".py", *STATIC):
+            found.update(f"{path.relative_to(source)}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 class Code:

@@ -60,11 +60,15 @@ def require(path: Path) -> Path:
     return path
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys; NaN and infinity are errors, since JSON has neither."""
-    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+def write_text(path: Path, text: str) -> None:
+    """Write `path` in UTF-8, as a whole or, when killed, not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys; NaN and infinity are errors, since JSON has neither."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from universality.core import fingerprints
 from universality.core.errors import InputError
-from universality.core.io import atomic_path, read_json, require
+from universality.core.io import read_json, require, write_text
 
 RECORD = "provenance.json"
 METRICS = Path("metrics")
@@ -102,8 +102,7 @@ def note(root: Path, entries: Lock, runs: dict[str, Run]) -> None:
         }
     used = {stage["machine"] for stage in record["stages"].values()}
     record["machines"] = {key: record["machines"][key] for key in sorted(used)}
-    with atomic_path(path) as temporary:
-        temporary.write_text(_one_line_each(record), encoding="utf-8")
+    write_text(path, _one_line_each(record))
 
 
 def _one_line_each(record: dict[str, dict[str, Any]]) -> str:

@@ -20,16 +20,21 @@ class Section(BaseModel):
 SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file; errors name the file and the line."""
+def read_yaml(path: Path, constructor: Any = None) -> Any:
+    """Read a YAML file, with a `constructor` of ruamel's that knows more tags, if any.
+
+    Errors name the file and the line.
+    """
     from ruamel.yaml import YAML, YAMLError
 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
+    safe = YAML(typ="safe")
+    safe.Constructor = constructor or safe.Constructor
     try:
-        return YAML(typ="safe").load(text)
+        return safe.load(text)
     except YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
 

@@ -1,4 +1,4 @@
-"""`universality fingerprints`: one hash per command over the code that it reaches."""
+"""`universality run fingerprints`: one hash per command over the code that it reaches."""
 
 from pathlib import Path
 from typing import Annotated

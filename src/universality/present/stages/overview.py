@@ -1,4 +1,4 @@
-"""`universality overview`: what `dvc exp show`, `dvc metrics diff` and `dvc plots` show."""
+"""`universality run overview`: what `dvc exp show`, `dvc metrics diff` and `dvc plots` show."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality paper`: the paper's PDF and its tables, from metrics and figures."""
+"""`universality run paper`: the paper's PDF and its tables, from metrics and figures."""
 
 from pathlib import Path
 from typing import Annotated

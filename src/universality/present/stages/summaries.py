@@ -1,4 +1,4 @@
-"""`universality summaries`: the numbers of every study, from its tables."""
+"""`universality run summaries`: the numbers of every study, from its tables."""
 
 from pathlib import Path
 from typing import Annotated

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from universality.core.features import encode
 from universality.core.randomness import generator
+from universality.core.sae_weights import read_weights
 from universality.studies.hierarchy import polytopes, sae_space
 from universality.studies.hierarchy.claims import Family, family
 from universality.studies.hierarchy.graph import Concepts, renumbered, restricted
@@ -137,6 +140,29 @@ def _corners(
         )
         found.append({"polytope": name, "value": value, "random": float(np.mean(random))})
     return found
+
+
+def feature_tables(
+    key: str,
+    folder: Path,
+    saes: Mapping[str, Any],
+    read: Mapping[str, np.ndarray],
+    concepts: Concepts,
+    wanted: ConceptLayers,
+    settings: Hierarchy,
+) -> dict[str, pd.DataFrame]:
+    """Return `features`, the `sae_table` of every SAE of `saes`, or nothing if there is none.
+
+    `read` are the activations `(n, d)` that each reads; `folder` holds their weights.
+    """
+    tables = []
+    for name, sae in saes.items():
+        features = encode(sae, torch.from_numpy(read[name])).features
+        decoder = read_weights(folder / name).decoder
+        tables.append(
+            sae_table(key, name, read[name], features, decoder, concepts, wanted, settings)
+        )
+    return {"features": pd.concat(tables, ignore_index=True)} if tables else {}
 
 
 def sae_table(

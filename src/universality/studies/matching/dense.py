@@ -1,13 +1,32 @@
 """Matching of dense activations, neurons, which is one matrix product per shift."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 
 from universality.core.bootstrap import document_sums, resampled_r
+from universality.core.corpora import load_tokenizer, load_tokens
+from universality.core.features import hook_rows, position_table
+from universality.core.models import load_bridge
 from universality.studies.matching.pairings import Partners, nearest
+from universality.studies.matching.params.other_text import Neurons
 from universality.studies.matching.study import LayerMatch, Sample
 
 _COLUMNS = 64
 """Pairs whose sums over documents are made at a time, for the memory of it."""
+
+
+def read_neurons(
+    model: Path, corpus: Path, max_tokens: int, section: Neurons
+) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Return the positions and, layer by layer, the neurons' activations `(n, d_mlp)` there."""
+    bridge = load_bridge(model)
+    tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
+    hooks = [f"blocks.{layer}.mlp.hook_post" for layer in range(bridge.cfg.n_layers)]
+    rows = hook_rows(bridge, tokens, hooks, section.batch_tokens)
+    table = position_table(tokens, rows.place, load_tokenizer(model)[0])
+    return table, [rows.activations[hook].numpy() for hook in hooks]
 
 
 def match_neurons(

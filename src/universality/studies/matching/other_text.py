@@ -1,18 +1,76 @@
 """Whether features that are partners on one text are partners on another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from universality.core.alignment import Alignment
 from universality.core.bootstrap import document_sums, resampled_r
+from universality.core.corpora import load_tokenizer, load_tokens
 from universality.core.engine.moments import Sparse
 from universality.core.engine.partners import Matcher
+from universality.core.features import position_table, sparse_features
+from universality.core.hooks import layer, sae_id
+from universality.core.io import read_table
+from universality.core.models import load_bridge
 from universality.core.nulls import judged, null_range
 from universality.studies.matching.pairings import Partners
+from universality.studies.matching.params.other_text import OtherText
 from universality.studies.matching.study import Sample, alive_features
-from universality.studies.matching.tables import RANGES, statistics
+from universality.studies.matching.tables import POOLED, RANGES, best_layers, statistics
+from universality.studies.saes.evaluation import load_sae
+from universality.studies.saes.params.saes import SaeModel
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model and its SAEs, ready to read texts."""
+
+    path: Path
+    """Hugging Face directory."""
+    bridge: Any
+    saes: dict[str, tuple[str, Any]]
+    """Layer -> hook and SAE."""
+
+
+def open_model(path: Path, saes: Path, wanted: SaeModel, seed: int) -> OpenModel:
+    """Open a model and those SAEs of the directory `saes` that have the SAE seed `seed`."""
+    loaded = {
+        str(layer(hook)): (hook, load_sae(saes / sae_id(hook, seed))) for hook in wanted.hooks
+    }
+    return OpenModel(path, load_bridge(path), loaded)
+
+
+def read_text(
+    model: OpenModel, corpus: Path, split: str, max_tokens: int, section: OtherText
+) -> tuple[pd.DataFrame, dict[int, Sparse]]:
+    """Return the positions of a text, and layer -> feature activations `(n, d_sae)` there."""
+    tokens = load_tokens(corpus, split, model.path, max_tokens, section.n_documents)
+    place, matrices = sparse_features(
+        model.bridge, tokens, model.saes, section.batch_tokens, mask_special=True
+    )
+    table = position_table(tokens, place, load_tokenizer(model.path)[0])
+    return table, {int(name): matrix for name, matrix in matrices.items()}
+
+
+Known = dict[tuple[int, int], Partners]
+"""Layers of A and B -> the partners `(d_a,)` that one text gave."""
+
+
+def known_partners(matches: Path) -> Known:
+    """Return the partners of every layer of A in its best layer of B, from a pair's tables."""
+    best = best_layers(read_table(matches / "headline.parquet"))
+    features = read_table(matches / "features.parquet")
+    features = features.set_index(["layer_a", "layer_b"]).sort_index()
+    known = {}
+    for layers in zip(best["layer_a"], best["layer_b"], strict=True):
+        found = features.loc[layers].sort_values("feature_a")
+        known[layers] = Partners(found["partner"].to_numpy(), found["r"].to_numpy())
+    return known
 
 
 @dataclass(frozen=True)
@@ -86,3 +144,21 @@ def carried_row(parts: Sequence[Carried], threshold: float) -> dict[str, Any]:
             f"{name}_anew": float(statistic(best)),
         }
     return row
+
+
+def carried_rows(
+    a: Mapping[int, Sparse], b: Mapping[int, Sparse], aligned: Alignment, known: Known,
+    sample: Sample, threshold: float,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return `carried_row` of each two layers of `known` and, last, of all of them pooled.
+
+    `a` and `b` are layer -> features `(n, d)` on another text; they share the positions `aligned`.
+    """
+    rows, parts = [], []
+    for (layer_a, layer_b), partners in known.items():
+        one, other = a[layer_a][aligned.rows_a], b[layer_b][aligned.rows_b]
+        parts.append(carried_over(one, other, partners, sample))
+        layers = {"layer_a": layer_a, "layer_b": layer_b}
+        rows.append(layers | carried_row(parts[-1:], threshold))
+    pooled = {"layer_a": POOLED, "layer_b": POOLED}
+    return [*rows, pooled | carried_row(parts, threshold)]

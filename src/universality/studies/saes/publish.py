@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from universality.core.errors import InputError
-from universality.core.io import atomic_directory, atomic_path, read_json, write_json
+from universality.core.io import atomic_directory, read_json, write_json, write_text
 from universality.sources.snapshot import unreachable
 from universality.studies.saes.card import MARK, Published, model_card
 
@@ -104,9 +104,7 @@ def to_directory(release: Release, out: Path, repository: str | None = None) -> 
         for name, value in ((METRICS, release.metrics), (CORPUS, release.corpus)):
             if value:
                 write_json(folder / name, dict(value))
-    with atomic_path(card) as temporary:
-        text = model_card(published(out), release.licence, repository)
-        temporary.write_text(text, encoding="utf-8")
+    write_text(card, model_card(published(out), release.licence, repository))
 
 
 def published(folder: Path) -> list[Published]:

@@ -1,6 +1,6 @@
 """The demonstration of steering behind `universality steer`: one prompt, with and without."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,13 @@ def known(names: Any, name: str, what: str) -> str:
     return name
 
 
+def block_hook(bridge: Any, model: str, layer: int, site: str) -> str:
+    """Return the hook `site` of a block; an unknown layer is an error that says which there are."""
+    if not 0 <= layer < bridge.cfg.n_layers:
+        raise InputError(f"layer is {layer}; {model} has layers 0 to {bridge.cfg.n_layers - 1}")
+    return f"blocks.{layer}.{site}"
+
+
 def steer(
     bridge: Any, model: Path, name: str, contrast: Contrast, text: str, hook: str,
     multiplier: float, where: str, method: str, n_new: int, seed: int,
@@ -79,6 +86,21 @@ def words(demo: Demo, model: Path) -> tuple[str, str]:
         for new in (demo.plain, demo.steered)
     )
     return plain, steered
+
+
+def said(demo: Demo, model: Path, contrast: Contrast) -> str:
+    """Say what the model writes, as it is and steered, and the effect and the price of steering."""
+    plain, steered = words(demo, model)
+    effect = demo.effects.iloc[0]
+    ce = effect["ce_greedy"]
+    return (
+        f"As it is: {plain}\n\nSteered:  {steered}\n\n"
+        f"log P({', '.join(contrast.words[0][:2])}, ...) - "
+        f"log P({', '.join(contrast.words[1][:2])}, ...) after the prompt: "
+        f"{effect['score'] - effect['score_change']:.2f} to {effect['score']:.2f}; perplexity of "
+        f"the continuation, by the model as it is: "
+        f"{np.exp(ce - effect['ce_greedy_change']):.1f} to {np.exp(ce):.1f}\n"
+    )
 
 
 def feature_changes(
@@ -136,3 +158,31 @@ def contexts_of(
         context_table(corpus_features[hook], at, [int(feature)], n, context)["text"].to_list()
         for hook, feature in zip(changed["hook"], changed["feature"], strict=True)
     ]
+
+
+def feature_lines(
+    bridge: Any, demo: Demo, addition: Addition, places: tuple[Path, Path, Path], seed: int,
+    n_features: int,
+) -> Iterator[str]:  # fmt: skip
+    """Yield what to print about the features of `places` that change most.
+
+    `places` are the directories of SAEs, features and corpus; one that is not there is said.
+    """
+    missing = [str(place) for place in places if not place.is_dir()]
+    if missing:
+        yield f"No features: {', '.join(missing)} is not there"
+        return
+    saes, features, corpus = places
+    changed, activations = feature_changes(bridge, demo, addition, saes, features, seed, n_features)
+    if not len(changed):
+        yield f"No feature changed of the SAEs in {saes} after {addition.hook}"
+        return
+    yield "Features that changed most (mean from the prompt's last token on; where they fire)"
+    shown = contexts_of(changed, activations, features, corpus, 3, 8)
+    for row, found in zip(changed.to_dict("records"), shown, strict=True):
+        yield (
+            f"\n{row['hook']} {row['feature']}: {row['before']:.3f} to {row['after']:.3f} "
+            f"({row['share']:+.0%} of its highest)"
+        )
+        for one in found or ["fires nowhere in the corpus"]:
+            yield f"  {one}"

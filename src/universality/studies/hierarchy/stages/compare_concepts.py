@@ -1,4 +1,4 @@
-"""`universality compare-concepts`: is the geometry of concepts alike in two models."""
+"""`universality run compare-concepts`: is the geometry of concepts alike in two models."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality concept-graph`: WordNet's concepts as single tokens of a model."""
+"""`universality run concept-graph`: WordNet's concepts as single tokens of a model."""
 
 from pathlib import Path
 from typing import Annotated

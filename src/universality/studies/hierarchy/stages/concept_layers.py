@@ -1,4 +1,4 @@
-"""`universality concept-layers`: hierarchical concepts in the activations of single tokens."""
+"""`universality run concept-layers`: hierarchical concepts in the activations of single tokens."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,20 +26,15 @@ def command(
     graph = load_section(params, ConceptGraph, "concept_graphs", wanted.graph)
     settings = load_section(params, Hierarchy, "hierarchy")
 
-    import pandas as pd
-    import torch
-
     from universality.core.corpora import load_tokenizer
-    from universality.core.features import encode
     from universality.core.io import atomic_directory, write_table
     from universality.core.randomness import generator
-    from universality.core.sae_weights import read_weights
     from universality.studies.hierarchy.files import read_concepts
     from universality.studies.hierarchy.layer_study import (
         choose,
         collect_rows,
         depth_tables,
-        sae_table,
+        feature_tables,
     )
     from universality.studies.saes.evaluation import load_sae
 
@@ -54,14 +49,8 @@ def command(
     needed = list(dict.fromkeys([*hooks.values(), *sae_hooks.values()]))
     rows = collect_rows(model, corpus, tokens, every.tokens, needed, wanted)
     tables = depth_tables(key, rows, hooks, concepts, graph, wanted.forms, settings)
-    of_saes = []
-    for name, sae in opened.items():
-        x = rows["one context", sae_hooks[name]]
-        features = encode(sae, torch.from_numpy(x)).features
-        decoder = read_weights(saes / name).decoder
-        of_saes.append(sae_table(key, name, x, features, decoder, concepts, wanted, settings))
-    if of_saes:
-        tables["features"] = pd.concat(of_saes, ignore_index=True)
+    read = {name: rows["one context", hook] for name, hook in sae_hooks.items()}
+    tables |= feature_tables(key, saes, opened, read, concepts, wanted, settings)
     with atomic_directory(out) as folder:
         for name, table in tables.items():
             write_table(folder / f"{name}.parquet", table)

@@ -1,4 +1,4 @@
-"""`universality concept-vectors`: hierarchical concepts in a model's unembedding."""
+"""`universality run concept-vectors`: hierarchical concepts in a model's unembedding."""
 
 from pathlib import Path
 from typing import Annotated

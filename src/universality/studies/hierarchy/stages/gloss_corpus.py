@@ -1,4 +1,4 @@
-"""`universality gloss-corpus`: a corpus of WordNet's definitions."""
+"""`universality run gloss-corpus`: a corpus of WordNet's definitions."""
 
 from pathlib import Path
 from typing import Annotated

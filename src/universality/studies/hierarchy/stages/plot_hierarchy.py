@@ -1,4 +1,4 @@
-"""`universality plot-hierarchy`: the figures about hierarchical concepts, from their tables."""
+"""`universality run plot-hierarchy`: the figures about hierarchical concepts, from their tables."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality wordnet-words`: the words of WordNet in their forms, and names of its synsets."""
+"""`universality run wordnet-words`: the words of WordNet in their forms, and names of its synsets."""
 
 from pathlib import Path
 from typing import Annotated

@@ -9,9 +9,11 @@ import pandas as pd
 import torch
 
 from universality.core.alignment import align
+from universality.core.corpora import Tokens
 from universality.core.engine.moments import Sparse
 from universality.core.errors import InputError
-from universality.core.features import encode
+from universality.core.features import encode, hook_rows
+from universality.core.hooks import sae_id
 from universality.core.io import read_sparse, read_table
 from universality.core.nulls import shift_offsets
 from universality.core.progress import progress
@@ -52,6 +54,35 @@ def read_alive(path: Path, rows: np.ndarray, min_count: int) -> Sparse:
     """Read the features of `path` that are alive on the rows `rows`."""
     features: Sparse = read_sparse(path)[rows]
     return features[:, alive_columns(features, min_count, path)]
+
+
+def read_shared(
+    bridge: Any,
+    tokens: Tokens,
+    hooks: list[str],
+    others: Mapping[str, Path],
+    section: MatchGrids,
+    min_count: int,
+) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Sparse]], np.ndarray]:
+    """Return what `match_grid` reads, over the positions that all models share.
+
+    That is by hook the activations `(n, d_in)` and the alive features of one SAE of each of the
+    directories `others`; and the document of each position, `(n,)`.
+    """
+    read = hook_rows(bridge, tokens, hooks, section.batch_tokens)
+    documents = np.repeat(tokens.documents, tokens.lengths)[read.place]
+    rows, theirs = shared_positions(documents, tokens.end[read.place], others)
+    elsewhere = {
+        hook: {
+            name: read_alive(
+                folder / f"{sae_id(hook, section.sae_seed)}.safetensors", theirs[name], min_count
+            )
+            for name, folder in others.items()
+        }
+        for hook in hooks
+    }
+    activations = {hook: x[rows] for hook, x in read.activations.items()}
+    return activations, elsewhere, documents[rows]
 
 
 def draw(features: Sparse, n_wanted: int, rng: np.random.Generator) -> Sparse:

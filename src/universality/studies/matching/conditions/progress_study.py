@@ -1,21 +1,22 @@
 """Features of two language models along their training: when do they come to be shared?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from universality.core.corpora import Tokens
 from universality.core.engine.moments import Sparse
 from universality.core.features import Encoded, encode, hook_rows
-from universality.core.models import document_losses
+from universality.core.models import document_losses, load_bridge
 from universality.core.nulls import shift_offsets
 from universality.core.randomness import generator
 from universality.core.stats import jackknife_interval, kept_documents
-from universality.studies.matching.conditions.conditions import BestR, best_r
+from universality.studies.matching.conditions.conditions import BestR, best_r, summary
 from universality.studies.matching.params.conditions import MatchProgress
 from universality.studies.matching.params.matching import Matching
 from universality.studies.matching.study import Sample, alive_columns, match_layers
@@ -142,3 +143,42 @@ def match_stages(
                 sample = Sample(documents, offsets, kept, matching.min_count, matching.memory_mb)
                 found = best_r(match_layers(a, b, sample))
                 yield {"comparison": comparison, "hook": hook, "share": share}, found
+
+
+def progress_tables(
+    found: Sequence[Step],
+    texts: tuple[Tokens, Tokens],
+    section: MatchProgress,
+    training: SaeTraining,
+    matching: Matching,
+) -> dict[str, pd.DataFrame]:
+    """Train SAEs for all LMs of `found` and match them; see `train_and_encode` for `texts`.
+
+    Returns the tables `shares`, how features are matched at every share of the training; `saes`,
+    what every SAE is; and `losses`, what every LM is.
+    """
+    validation = texts[1]
+    features, saes, losses = {}, [], []
+    for step in found:
+        bridge = load_bridge(step.path)
+        losses.append(loss_row(bridge, validation, step, section.batch_tokens, matching))
+        encoded = train_and_encode(bridge, texts, step, section, training)
+        for (hook, seed), one in encoded.items():
+            features[step.lm, step.share, hook, seed] = one.features
+            where = {"lm": step.lm, "model": step.model, "share": step.share, "hook": hook}
+            quality = {"l0": one.l0, "explained_variance": one.explained_variance}
+            saes.append(where | {"seed": seed, "d_sae": one.features.shape[1]} | quality)
+    alive = keep_alive(features, matching.min_count)
+    documents = np.repeat(validation.documents, validation.lengths)[~validation.special]
+    numbers = []
+    for where, best in match_stages(alive, documents, section, matching):
+        d_sae = features["a", 1.0, where["hook"], section.sae_seeds[0]].shape[1]
+        numbers.append(where | {"d_sae": d_sae} | summary(best, matching.threshold, d_sae))
+    return {
+        "shares": pd.DataFrame(numbers).assign(
+            threshold=matching.threshold, n_positions=len(documents),
+            n_documents=validation.n_documents,
+        ),
+        "saes": pd.DataFrame(saes).assign(n_alive=[one.shape[1] for one in alive.values()]),
+        "losses": pd.DataFrame(losses),
+    }  # fmt: skip

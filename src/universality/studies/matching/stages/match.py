@@ -1,4 +1,4 @@
-"""`universality match`: the features of two models, or of two SAE seeds of one."""
+"""`universality run match`: the features of two models, or of two SAE seeds of one."""
 
 from pathlib import Path
 from typing import Annotated

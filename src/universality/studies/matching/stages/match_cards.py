@@ -1,4 +1,4 @@
-"""`universality match-cards`: matched pairs side by side in their text, and their asymmetry."""
+"""`universality run match-cards`: matched pairs side by side in their text, and their asymmetry."""
 
 from pathlib import Path
 from typing import Annotated

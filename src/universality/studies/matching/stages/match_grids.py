@@ -1,4 +1,4 @@
-"""`universality match-grids`: do sparser, wider or other SAEs share more of their features?"""
+"""`universality run match-grids`: do sparser, wider or other SAEs share more of their features?"""
 
 from pathlib import Path
 from typing import Annotated
@@ -39,44 +39,18 @@ def command(
     section = load_section(params, MatchGrids, "match_grids")
     matching = load_section(params, Matching, "matching")
 
-    import numpy as np
-
     from universality.core.corpora import load_tokens
-    from universality.core.features import hook_rows
-    from universality.core.hooks import sae_id
     from universality.core.io import atomic_directory, write_table
     from universality.core.models import load_bridge
     from universality.studies.matching.conditions.conditions import MEASURES, over_seeds
-    from universality.studies.matching.conditions.grid_study import (
-        RECIPE,
-        match_grid,
-        read_alive,
-        shared_positions,
-    )
+    from universality.studies.matching.conditions.grid_study import RECIPE, match_grid, read_shared
     from universality.studies.saes.evaluation import load_sae
 
     tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
-    read = hook_rows(load_bridge(model), tokens, grid.hooks, section.batch_tokens)
-    documents = np.repeat(tokens.documents, tokens.lengths)[read.place]
     folders = {"other_lm": other, "random_lm": control}
-    rows, theirs = shared_positions(documents, tokens.end[read.place], folders)
-    elsewhere = {
-        hook: {
-            name: read_alive(
-                folder / f"{sae_id(hook, section.sae_seed)}.safetensors",
-                theirs[name],
-                matching.min_count,
-            )
-            for name, folder in folders.items()
-        }
-        for hook in grid.hooks
-    }
-    activations = {hook: x[rows] for hook, x in read.activations.items()}
-    seeds = match_grid(
-        grid, lambda sae: load_sae(saes / sae), activations, elsewhere, documents[rows], section,
-        matching,
-    )  # fmt: skip
-    keys = [*RECIPE, "partner"]
+    read = read_shared(load_bridge(model), tokens, grid.hooks, folders, section, matching.min_count)
+    seeds = match_grid(grid, lambda sae: load_sae(saes / sae), *read, section, matching)
     with atomic_directory(out) as folder:
         write_table(folder / "seeds.parquet", seeds)
-        write_table(folder / "recipes.parquet", over_seeds(seeds, keys, MEASURES))
+        recipes = over_seeds(seeds, [*RECIPE, "partner"], MEASURES)
+        write_table(folder / "recipes.parquet", recipes)

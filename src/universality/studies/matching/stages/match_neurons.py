@@ -1,17 +1,13 @@
-"""`universality match-neurons`: the MLP neurons of two models, the baseline of features."""
+"""`universality run match-neurons`: the MLP neurons of two models, the baseline of features."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from universality.core.params.base import load_section
 from universality.studies.matching.params.matching import Matching
 from universality.studies.matching.params.other_text import Neurons
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 
 def command(
@@ -34,13 +30,13 @@ def command(
     import pandas as pd
 
     from universality.core.io import atomic_directory, write_table
-    from universality.studies.matching.dense import match_neurons
+    from universality.studies.matching.dense import match_neurons, read_neurons
     from universality.studies.matching.files import shared_positions
     from universality.studies.matching.study import draw_sample
     from universality.studies.matching.tables import feature_table, headline_table
 
     (table_a, layers_a), (table_b, layers_b) = (
-        _neurons(model, corpus, max_tokens, section) for model in (a, b)
+        read_neurons(model, corpus, max_tokens, section) for model in (a, b)
     )
     aligned, documents = shared_positions(table_a, table_b, f"{a} and {b}")
     sample = draw_sample(documents, settings, key)
@@ -60,19 +56,3 @@ def command(
     with atomic_directory(out) as folder:
         for name, table in tables.items():
             write_table(folder / f"{name}.parquet", table)
-
-
-def _neurons(
-    model: Path, corpus: Path, max_tokens: int, section: Neurons
-) -> "tuple[pd.DataFrame, list[np.ndarray]]":
-    """Return the positions and, layer by layer, the neurons' activations `(n, d_mlp)` there."""
-    from universality.core.corpora import load_tokenizer, load_tokens
-    from universality.core.features import hook_rows, position_table
-    from universality.core.models import load_bridge
-
-    bridge = load_bridge(model)
-    tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
-    hooks = [f"blocks.{layer}.mlp.hook_post" for layer in range(bridge.cfg.n_layers)]
-    rows = hook_rows(bridge, tokens, hooks, section.batch_tokens)
-    table = position_table(tokens, rows.place, load_tokenizer(model)[0])
-    return table, [rows.activations[hook].numpy() for hook in hooks]

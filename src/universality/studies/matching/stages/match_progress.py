@@ -1,4 +1,4 @@
-"""`universality match-progress`: when do two models come to share their features?"""
+"""`universality run match-progress`: when do two models come to share their features?"""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,45 +36,15 @@ def command(
     matching = load_section(params, Matching, "matching")
     training = section.in_place(load_section(params, SaeTraining, "sae_training"))
 
-    import numpy as np
-    import pandas as pd
-
     from universality.core.corpora import load_tokens
     from universality.core.io import atomic_directory, write_table
-    from universality.core.models import load_bridge
-    from universality.studies.matching.conditions import progress_study as study
-    from universality.studies.matching.conditions.conditions import summary
+    from universality.studies.matching.conditions.progress_study import progress_tables, steps
 
     validation = load_tokens(corpus, "validation", a, max_tokens, section.n_documents)
     texts = load_tokens(corpus, "train", a, max_tokens).first(section.n_tokens), validation
-    ends, between = (
-        {"a": (a_untrained, a), "b": (b_untrained, b)},
-        {"a": a_checkpoints, "b": b_checkpoints},
-    )
-    features, saes, losses = {}, [], []
-    for step in study.steps(section, ends, between):
-        bridge = load_bridge(step.path)
-        losses.append(study.loss_row(bridge, validation, step, section.batch_tokens, matching))
-        encoded = study.train_and_encode(bridge, texts, step, section, training)
-        for (hook, seed), one in encoded.items():
-            features[step.lm, step.share, hook, seed] = one.features
-            where = {"lm": step.lm, "model": step.model, "share": step.share, "hook": hook}
-            quality = {"l0": one.l0, "explained_variance": one.explained_variance}
-            saes.append(where | {"seed": seed, "d_sae": one.features.shape[1]} | quality)
-    alive = study.keep_alive(features, matching.min_count)
-    documents = np.repeat(validation.documents, validation.lengths)[~validation.special]
-    numbers = []
-    for where, best in study.match_stages(alive, documents, section, matching):
-        d_sae = features["a", 1.0, where["hook"], section.sae_seeds[0]].shape[1]
-        numbers.append(where | {"d_sae": d_sae} | summary(best, matching.threshold, d_sae))
-    tables = {
-        "shares": pd.DataFrame(numbers).assign(
-            threshold=matching.threshold, n_positions=len(documents),
-            n_documents=validation.n_documents,
-        ),
-        "saes": pd.DataFrame(saes).assign(n_alive=[one.shape[1] for one in alive.values()]),
-        "losses": pd.DataFrame(losses),
-    }  # fmt: skip
+    ends = {"a": (a_untrained, a), "b": (b_untrained, b)}
+    between = {"a": a_checkpoints, "b": b_checkpoints}
+    tables = progress_tables(steps(section, ends, between), texts, section, training, matching)
     with atomic_directory(out) as folder:
         for name, table in tables.items():
             write_table(folder / f"{name}.parquet", table)

@@ -1,4 +1,4 @@
-"""`universality plot-matching`: the figures of the study of matching, from its tables."""
+"""`universality run plot-matching`: the figures of the study of matching, from its tables."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

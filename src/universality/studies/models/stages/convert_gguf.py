@@ -1,4 +1,4 @@
-"""`universality convert-gguf`: a GGUF file as a Hugging Face directory."""
+"""`universality run convert-gguf`: a GGUF file as a Hugging Face directory."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality convert-llama2c`: a llama2.c checkpoint as a Hugging Face directory."""
+"""`universality run convert-llama2c`: a llama2.c checkpoint as a Hugging Face directory."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality evaluate-model`: a language model's cross-entropy beside n-gram baselines."""
+"""`universality run evaluate-model`: a language model's cross-entropy beside n-gram baselines."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality fetch`: one pinned external file."""
+"""`universality run fetch`: one pinned external file."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality file-corpus`: a corpus from a JSON list of documents."""
+"""`universality run file-corpus`: a corpus from a JSON list of documents."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality hub-corpus`: a corpus from a dataset of the Hugging Face hub."""
+"""`universality run hub-corpus`: a corpus from a dataset of the Hugging Face hub."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality hub-model`: a model of the Hugging Face hub at a pinned revision."""
+"""`universality run hub-model`: a model of the Hugging Face hub at a pinned revision."""
 
 from pathlib import Path
 from typing import Annotated

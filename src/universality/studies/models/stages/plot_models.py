@@ -1,4 +1,4 @@
-"""`universality plot-models`: the figures about the language models, from tables."""
+"""`universality run plot-models`: the figures about the language models, from tables."""
 
 from pathlib import Path
 from typing import Annotated

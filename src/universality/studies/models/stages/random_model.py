@@ -1,4 +1,4 @@
-"""`universality random-model`: the small architecture with untrained weights, a control."""
+"""`universality run random-model`: the small architecture with untrained weights, a control."""
 
 from pathlib import Path
 from typing import Annotated

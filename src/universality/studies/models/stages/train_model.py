@@ -1,4 +1,4 @@
-"""`universality train-model`: a small language model, trained on the corpus."""
+"""`universality run train-model`: a small language model, trained on the corpus."""
 
 from pathlib import Path
 from typing import Annotated

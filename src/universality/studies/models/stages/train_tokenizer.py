@@ -1,4 +1,4 @@
-"""`universality train-tokenizer`: the tokenizer of the small models."""
+"""`universality run train-tokenizer`: the tokenizer of the small models."""
 
 from pathlib import Path
 from typing import Annotated

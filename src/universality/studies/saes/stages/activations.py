@@ -1,4 +1,4 @@
-"""`universality activations`: the shuffled activation cache of a model."""
+"""`universality run activations`: the shuffled activation cache of a model."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality dashboard`: one offline page about some features of an SAE."""
+"""`universality run dashboard`: one offline page about some features of an SAE."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality evaluate-grid`: how good the SAEs of a grid are, on validation text."""
+"""`universality run evaluate-grid`: how good the SAEs of a grid are, on validation text."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,42 +31,16 @@ def command(
     section = load_section(params, SaeGridEvaluation, "sae_grid_evaluation")
     grid = load_section(params, SaeGrid, "sae_grids", key)
 
-    import numpy as np
-    import pandas as pd
-    import torch
-
-    from universality.core.activations import open_activations
     from universality.core.corpora import load_tokens
     from universality.core.io import atomic_directory, read_table, write_table
-    from universality.core.models import document_losses, load_bridge
-    from universality.studies.saes.baselines import PrincipalComponents
-    from universality.studies.saes.evaluation import judge_hook, load_sae, reconstruct
-    from universality.studies.saes.grid import member_table, pca_table
+    from universality.core.models import load_bridge
+    from universality.studies.saes.grid_evaluation import judge_grid
     from universality.studies.saes.matched import against, at_matched_l0
 
-    table = member_table(grid)
     dead = read_table(training).groupby("sae")["dead_fraction"].last().to_dict()
     bridge = load_bridge(model)
     tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
-    clean = document_losses(bridge, tokens, section.batch_tokens)
-    parts = []
-    for hook in grid.hooks:
-        group = table[table["hook"] == hook]
-        loaded = [load_sae(saes / sae) for sae in group["sae"]]
-        sums = reconstruct(bridge, tokens, {hook: loaded}, section.batch_tokens)[hook]
-        rows = np.asarray(open_activations(activations, hook)[: section.n_pca], dtype=np.float32)
-        # A baseline costs as much as an SAE: only where there is one to compare it with.
-        l0 = [one.active.sum() / one.count.sum() for one in sums]
-        reached = [k for k in section.matched_l0 if 0.9 * min(l0) <= k <= 1.1 * max(l0)]
-        sizes = [k for k in reached if k <= rows.shape[1]]
-        components = [PrincipalComponents(torch.from_numpy(rows), k) for k in sizes]
-        sums += reconstruct(bridge, tokens, {hook: components}, section.batch_tokens)[hook]
-        judged = judge_hook(bridge, tokens, hook, sums, clean, section)
-        group = pd.concat([group, pca_table(grid, hook, sizes)], ignore_index=True)
-        group = pd.concat([group, pd.DataFrame(judged)], axis=1)
-        group["dead_fraction"] = [dead.get(sae, 0.0) for sae in group["sae"]]
-        parts.append(group)
-    found = pd.concat(parts, ignore_index=True)
+    found = judge_grid(grid, saes, bridge, tokens, activations, dead, section)
     with atomic_directory(out) as folder:
         write_table(folder / "evaluation.parquet", found)
         matched = at_matched_l0(found, [float(k) for k in section.matched_l0])

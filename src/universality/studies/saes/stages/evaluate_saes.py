@@ -1,4 +1,4 @@
-"""`universality evaluate-saes`: how good a model's SAEs are, on validation text."""
+"""`universality run evaluate-saes`: how good a model's SAEs are, on validation text."""
 
 from pathlib import Path
 from typing import Annotated

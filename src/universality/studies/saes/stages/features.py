@@ -1,4 +1,4 @@
-"""`universality features`: a model's sparse feature activations on the evaluation text."""
+"""`universality run features`: a model's sparse feature activations on the evaluation text."""
 
 from pathlib import Path
 from typing import Annotated

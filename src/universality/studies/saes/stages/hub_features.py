@@ -1,4 +1,4 @@
-"""`universality hub-features`: sparse feature activations of SAEs of the hub."""
+"""`universality run hub-features`: sparse feature activations of SAEs of the hub."""
 
 from pathlib import Path
 from typing import Annotated

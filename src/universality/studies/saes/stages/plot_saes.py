@@ -1,5 +1,6 @@
-"""`universality plot-saes`: the figures of the study of SAEs, from its tables."""
+"""`universality run plot-saes`: the figures of the study of SAEs, from its tables."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -23,72 +24,22 @@ def command(
     """
     section = load_section(params, Anatomy, "anatomy")
 
-    import pandas as pd
-
-    from universality.core.io import (
-        atomic_directory,
-        read_table,
-        read_tables,
-        table_paths,
-        tables_by_name,
-    )
+    from universality.core.io import atomic_directory, read_tables, table_paths, tables_by_name
     from universality.core.style import save, styled
-    from universality.studies.saes.figures import (
-        anatomy,
-        grids,
-        remedies,
-        removal,
-        saes,
-        token_error,
-        toy,
-        widths,
-    )
+    from universality.studies.saes.figures import all_parts as draw
 
     evaluated = read_tables(tables / "evaluation", "*/evaluation.parquet")
-    judged, matched, alone = (
-        pd.concat(
-            [
-                read_table(path).assign(grid=path.parent.name)
-                for path in table_paths(tables / "grids", f"*/{name}.parquet")
-            ],
-            ignore_index=True,
-        )
-        for name in ("evaluation", "matched", "against")
-    )
+    grids = draw.grid_tables(tables / "grids")
     errors = {path.name: tables_by_name(path) for path in table_paths(tables / "errors", "*")}
-    anatomies = tables / "anatomy"
     toys, sweeps = tables_by_name(tables / "toy"), tables_by_name(tables / "widths")
     with styled(file_format), atomic_directory(out) as directory:
-        save(saes.evaluations(evaluated), directory, "evaluation")
-        several = grids.with_several(judged, "family", 3)
-        if len(several):
-            save(grids.frontiers(several, matched, alone), directory, "frontiers")
-        several = grids.with_several(judged, "site", 2)
-        if len(several):
-            save(grids.sites(several), directory, "sites")
-        features = read_tables(anatomies, "*/features.parquet")
-        save(anatomy.clusters(features), directory, "clusters")
-        neurons = read_tables(anatomies, "*/neurons.parquet")
-        if len(neurons):
-            save(anatomy.neurons(neurons, section.few), directory, "neurons")
-        save(token_error.error_tokens(errors), directory, "error_tokens")
-        save(removal.removals(errors), directory, "removal")
-        if all("map" in named for named in errors.values()):
-            save(token_error.error_maps(errors), directory, "error_maps")
-        if all("scales" in named for named in errors.values()):
-            save(removal.norms_and_scales(errors), directory, "norms_and_scales")
-            trained = pd.concat([evaluated, judged.query("family != 'pca'")])
-            save(removal.high_frequency(errors, trained), directory, "high_frequency")
-        in_grid = read_table(tables / "grids" / "widths" / "evaluation.parquet")
-        in_grid = in_grid.query("family != 'pca'")
-        for name, figure in widths.sweeps(in_grid, sweeps["splitting"], sweeps["insertion"]):
+        figures = chain(
+            draw.of_quality(evaluated, grids),
+            draw.of_features(tables / "anatomy", section.few),
+            draw.of_errors(errors, evaluated, grids),
+            draw.of_widths(sweeps, tables / "grids" / "widths"),
+            draw.of_toys(toys),
+            draw.of_remedies(tables / "remedies", grids),
+        )
+        for name, figure in figures:
             save(figure, directory, name)
-        if "stitching" in sweeps:
-            save(widths.stitching(sweeps["stitching"]), directory, "stitching")
-        save(toy.recovery(toys["summary"]), directory, "toy_recovery")
-        save(toy.agreements(toys["agreement"]), directory, "toy_agreement")
-        for path in (tables / "remedies").glob("*/residual.parquet"):
-            cosines = read_table(path.with_name("orthogonality.parquet"))
-            of_model = judged[judged["model"] == path.parent.name]
-            figure = remedies.remedies(read_table(path), cosines, of_model)
-            save(figure, directory, f"remedies_{path.parent.name}")

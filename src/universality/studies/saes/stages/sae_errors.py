@@ -1,4 +1,4 @@
-"""`universality sae-errors`: where the error of a model's SAEs is, and what it costs."""
+"""`universality run sae-errors`: where the error of a model's SAEs is, and what it costs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,11 +29,11 @@ def command(
     from universality.core.corpora import load_tokenizer, load_tokens
     from universality.core.errors import InputError
     from universality.core.features import position_table
-    from universality.core.hooks import layer, sae_id
+    from universality.core.hooks import sae_id
     from universality.core.io import atomic_directory, write_table
     from universality.core.models import load_bridge
     from universality.studies.saes.evaluation import load_sae
-    from universality.studies.saes.study.error_study import read_texts, study
+    from universality.studies.saes.study.error_study import read_texts, study, with_places
 
     n_hooks, near, fits = len(wanted.hooks), section.neighbours, section.fits
     if near is not None and not -n_hooks <= near.umap_hook < n_hooks:
@@ -56,8 +56,4 @@ def command(
     hooks = {name: hook for hook, name in names.items()}
     with atomic_directory(out) as folder:
         for name, table in tables.items():
-            if "sae" in table:
-                hook = [hooks[sae] for sae in table["sae"]]
-                layers = [layer(one) for one in hook]
-                table = table.assign(model=key, hook=hook, layer=layers)
-            write_table(folder / f"{name}.parquet", table)
+            write_table(folder / f"{name}.parquet", with_places(table, key, hooks))

@@ -1,4 +1,4 @@
-"""`universality sae-hooks`: whether SAEs of the hub sit at the hooks they were trained on."""
+"""`universality run sae-hooks`: whether SAEs of the hub sit at the hooks they were trained on."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality sae-remedies`: residual SAEs and orthogonal decoders, against plain SAEs."""
+"""`universality run sae-remedies`: residual SAEs and orthogonal decoders, against plain SAEs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,42 +29,18 @@ def command(
     training = grid.in_place(load_section(params, SaeTraining, "sae_training"))
     judging = load_section(params, SaeGridEvaluation, "sae_grid_evaluation")
 
-    import pandas as pd
-
     from universality.core.activations import open_activations
     from universality.core.corpora import load_tokens
     from universality.core.io import atomic_directory, write_table
-    from universality.core.models import document_losses, load_bridge
-    from universality.core.randomness import generator
-    from universality.studies.saes.evaluation import judge_hook, load_sae, reconstruct
-    from universality.studies.saes.grid import find
-    from universality.studies.saes.study.remedies import decoder_orthogonality, random_cosines
-    from universality.studies.saes.study.residual import train_rivals
-    from universality.studies.saes.training.loop import Job
+    from universality.core.models import load_bridge
+    from universality.studies.saes.study.remedies import orthogonality_table
+    from universality.studies.saes.study.residual import rival_table
 
-    hook = grid.hooks[0]
     bridge = load_bridge(model)
     tokens = load_tokens(corpus, "validation", model, max_tokens, judging.n_documents)
-    clean = document_losses(bridge, tokens, judging.batch_tokens)
-    data = open_activations(activations, hook)
-    rows = []
-    for one in find(grid, section.family, section.sparsity, section.expansion, hook):
-        job = Job(one.sae, grid.model, hook, one.recipe, one.seed, grid.n_samples)
-        rivals = train_rivals(data, load_sae(saes / one.sae), job, training)
-        sums = reconstruct(bridge, tokens, {hook: list(rivals.values())}, judging.batch_tokens)
-        judged = judge_hook(bridge, tokens, hook, sums[hook], clean, judging)
-        where = {"model": grid.model, "hook": hook, "seed": one.seed}
-        rows += [where | {"kind": kind} | row for kind, row in zip(rivals, judged, strict=True)]
-    cosines, null = [], None
-    for family in (section.family, section.orthogonal_family):
-        for one in find(grid, family, section.sparsity, section.expansion, hook):
-            decoder = load_sae(saes / one.sae).W_dec.detach().numpy()
-            rng = generator(section.seed, "cosines", one.sae)
-            if null is None:  # all are of one shape
-                null = random_cosines(decoder.shape, section.n_null, rng)
-            found = decoder_orthogonality(decoder, null, judging.n_bootstrap, rng)
-            where = {"model": grid.model, "hook": hook, "seed": one.seed, "family": family}
-            cosines.append(where | {"orthogonality": one.recipe.orthogonality} | found)
+    data = open_activations(activations, grid.hooks[0])
+    rivals = rival_table(grid, section, saes, data, bridge, tokens, training, judging)
+    cosines = orthogonality_table(grid, section, saes, judging.n_bootstrap)
     with atomic_directory(out) as folder:
-        write_table(folder / "residual.parquet", pd.DataFrame(rows))
-        write_table(folder / "orthogonality.parquet", pd.DataFrame(cosines))
+        write_table(folder / "residual.parquet", rivals)
+        write_table(folder / "orthogonality.parquet", cosines)

@@ -1,4 +1,4 @@
-"""`universality sae-widths`: what becomes of features when an SAE gets wider."""
+"""`universality run sae-widths`: what becomes of features when an SAE gets wider."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,6 @@ def command(
     section = load_section(params, Widths, "sae_widths")
     grid = load_section(params, SaeGrid, "sae_grids", key)
 
-    import numpy as np
     import pandas as pd
 
     from universality.core.activations import open_activations
@@ -35,18 +34,12 @@ def command(
     from universality.core.errors import InputError
     from universality.core.io import atomic_directory, write_table
     from universality.core.models import load_bridge
-    from universality.core.randomness import generator
-    from universality.core.splicing import Intervals, Outcomes, SplicedModel
-    from universality.studies.saes.evaluation import load_sae
     from universality.studies.saes.grid import member_table
     from universality.studies.saes.study.width_study import (
-        insertion_table,
-        over_seeds,
-        split_table,
-        stitching_table,
+        stitching_outcomes,
+        sweep_tables,
         sweeps,
     )
-    from universality.studies.saes.study.widths import Dictionary
 
     wanted = sweeps(member_table(grid))
     if not wanted:
@@ -55,25 +48,11 @@ def command(
     if section.stitched_seeds:
         tokens = load_tokens(corpus, "validation", model, max_tokens, section.n_documents)
         hooks = list(dict.fromkeys(where["hook"] for where, _ in wanted))
-        spliced = SplicedModel(load_bridge(model), tokens, hooks, section.batch_tokens)
-        rng = generator(section.seed, "stitching")
-        outcomes = {
-            hook: Outcomes(spliced, hook, Intervals(spliced.documents, section.n_bootstrap, rng))
-            for hook in hooks
-        }
+        outcomes = stitching_outcomes(load_bridge(model), tokens, hooks, section)
     tables: dict[str, list] = {}
     for where, rows in wanted:
         sample = open_activations(activations, where["hook"])[: section.n_positions]
-        x = sample.astype(np.float32)
-        sweep = {
-            (int(row["expansion"]), int(row["seed"])): Dictionary(load_sae(saes / row["sae"]), x)
-            for row in rows
-        }
-        found = {"splitting": split_table(sweep, section)}
-        found["seeds"] = over_seeds(found["splitting"])
-        found["insertion"] = insertion_table(sweep, x, section)
-        if outcomes:
-            found["stitching"] = stitching_table(sweep, outcomes[where["hook"]], section)
+        found = sweep_tables(rows, saes, sample, outcomes.get(where["hook"]), section)
         for name, table in found.items():
             tables.setdefault(name, []).append(table.assign(grid=key, **where))
     with atomic_directory(out) as folder:

@@ -1,4 +1,4 @@
-"""`universality train-grid`: the SAEs of a grid, to be compared with each other."""
+"""`universality run train-grid`: the SAEs of a grid, to be compared with each other."""
 
 from pathlib import Path
 from typing import Annotated

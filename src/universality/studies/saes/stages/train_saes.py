@@ -1,4 +1,4 @@
-"""`universality train-saes`: the SAEs of a model, one per hook and SAE seed."""
+"""`universality run train-saes`: the SAEs of a model, one per hook and SAE seed."""
 
 from pathlib import Path
 from typing import Annotated

@@ -5,14 +5,20 @@ Open Source Replication & Commentary). Features are rows, and every statistic co
 """
 
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from universality.core.errors import InputError
+from universality.core.hooks import layer, place, sae_id
 from universality.core.intervals import median, share
-from universality.core.sae_weights import SaeWeights
+from universality.core.io import read_sparse
+from universality.core.randomness import generator
+from universality.core.sae_weights import SaeWeights, mlp_output, read_weights
 from universality.studies.saes.params.anatomy import Anatomy
+from universality.studies.saes.params.saes import SaeModel
 from universality.studies.saes.study.clusters import Split, clusters, delta_bic_null, split
 from universality.studies.saes.study.neurons import (
     matched_directions,
@@ -127,3 +133,40 @@ def _neurons(
     shares |= median("best_neuron_cosine", np.abs(cosine))
     shares["best_neuron_cosine_null"] = float(np.median(np.abs(null_cosine)))
     return shares, {"n_neurons": needed, "best_neuron": best, "best_neuron_cosine": cosine}
+
+
+def neuron_basis(model: Path, hook: str, d_in: int) -> np.ndarray | None:
+    """Return the neurons in the space of the hook, `(d_mlp, d_in)`; only MLPs have some."""
+    if hook.endswith(".mlp.hook_post"):
+        return np.eye(d_in)
+    if hook.endswith(".hook_mlp_out"):
+        return mlp_output(model, layer(hook), d_in)
+    return None
+
+
+def describe_all(
+    key: str, wanted: SaeModel, section: Anatomy, model: Path, saes: Path, features: Path
+) -> "dict[str, pd.DataFrame]":
+    """Describe all SAEs of the model `key` from the directories of the model, SAEs and features.
+
+    Returns the tables features (a row per feature), summary and neurons (a row per SAE).
+    """
+    import pandas as pd
+
+    rows: dict[str, list] = {"summary": [], "neurons": []}
+    per_feature = []
+    for hook, seed in product(wanted.hooks, wanted.seeds):
+        name = sae_id(hook, seed)
+        weights = read_weights(saes / name)
+        matrix = read_sparse(features / f"{name}.safetensors")
+        n_positions = len(matrix.indptr) - 1
+        density = np.bincount(matrix.indices, minlength=len(weights.bias)) / n_positions
+        neurons = neuron_basis(model, hook, weights.decoder.shape[1])
+        found = describe(name, weights, density, neurons, section, generator(section.seed, name))
+        where = {"model": key, "sae": name, **place(hook), "seed": seed}
+        per_feature.append(found.features.assign(**where))
+        where["n_positions"] = n_positions
+        rows["summary"].append(where | found.summary)
+        rows["neurons"] += [where | found.neurons] if found.neurons else []
+    features_table = pd.concat(per_feature, ignore_index=True)
+    return {"features": features_table} | {name: pd.DataFrame(r) for name, r in rows.items()}

@@ -1,5 +1,6 @@
 """The study of where an SAE's error is, hook by hook: tables from a model, text and an SAE."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from universality.core.corpora import Tokens
+from universality.core.hooks import layer
 from universality.core.maps import umap_map
 from universality.core.progress import progress
 from universality.core.randomness import derive_seed, generator
@@ -97,6 +99,14 @@ def study(
         )
     ]  # fmt: skip
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+
+
+def with_places(table: pd.DataFrame, model: str, hooks: Mapping[str, str]) -> pd.DataFrame:
+    """Return `table` with model, hook and layer if it has a column `sae`; `hooks`: SAE -> hook."""
+    if "sae" not in table:
+        return table
+    hook = [hooks[sae] for sae in table["sae"]]
+    return table.assign(model=model, hook=hook, layer=[layer(one) for one in hook])
 
 
 def study_hook(

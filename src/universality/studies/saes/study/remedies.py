@@ -1,13 +1,20 @@
 """Two proposed remedies: a second SAE on what the first leaves, and decoders made orthogonal."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
+from universality.core.randomness import generator
 from universality.core.splicing import Intervals
+from universality.studies.saes.evaluation import load_sae
+from universality.studies.saes.grid import find
+from universality.studies.saes.params.remedies import SaeRemedies
+from universality.studies.saes.params.saes import SaeGrid
 from universality.studies.saes.study.neurons import unit
 
 
@@ -76,3 +83,21 @@ def _cosines(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     squared = np.square(cosine, dtype=np.float64).sum(1) / (len(rows) - 1)
     np.fill_diagonal(cosine, -np.inf)
     return squared, cosine.max(1).astype(np.float64)
+
+
+def orthogonality_table(
+    grid: SaeGrid, section: SaeRemedies, saes: Path, n_bootstrap: int
+) -> pd.DataFrame:
+    """Return `decoder_orthogonality` of the SAEs in `saes` of both families, a row per SAE."""
+    hook = grid.hooks[0]
+    rows, null = [], None
+    for family in (section.family, section.orthogonal_family):
+        for one in find(grid, family, section.sparsity, section.expansion, hook):
+            decoder = load_sae(saes / one.sae).W_dec.detach().numpy()
+            rng = generator(section.seed, "cosines", one.sae)
+            if null is None:  # all are of one shape
+                null = random_cosines(decoder.shape, section.n_null, rng)
+            found = decoder_orthogonality(decoder, null, n_bootstrap, rng)
+            where = {"model": grid.model, "hook": hook, "seed": one.seed, "family": family}
+            rows.append(where | {"orthogonality": one.recipe.orthogonality} | found)
+    return pd.DataFrame(rows)

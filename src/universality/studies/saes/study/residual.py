@@ -1,13 +1,20 @@
 """A second SAE on the error of a frozen first one, against one SAE of the same total size."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
+from universality.core.corpora import Tokens
+from universality.core.models import document_losses
 from universality.core.progress import progress
-from universality.studies.saes.params.saes import SaeTraining
+from universality.studies.saes.evaluation import judge_hook, load_sae, reconstruct
+from universality.studies.saes.grid import find
+from universality.studies.saes.params.remedies import SaeRemedies
+from universality.studies.saes.params.saes import SaeGrid, SaeGridEvaluation, SaeTraining
 from universality.studies.saes.study.remedies import ResidualPair
 from universality.studies.saes.training.loop import Job, train_sae
 
@@ -50,3 +57,30 @@ def train_rivals(
         "single": train_sae(activations, norm, wide, params)[0].eval(),
         "single_longer": train_sae(activations, norm, longer, params)[0].eval(),
     }
+
+
+def rival_table(
+    grid: SaeGrid,
+    section: SaeRemedies,
+    saes: Path,
+    activations: np.ndarray,
+    bridge: Any,
+    tokens: Tokens,
+    training: SaeTraining,
+    judging: SaeGridEvaluation,
+) -> pd.DataFrame:
+    """Train the rivals of every SAE of the family; return a row, judged on `tokens`, for each.
+
+    `saes` is the directory of the grid's SAEs, `activations` `(n, d_in)` what they were trained on.
+    """
+    hook = grid.hooks[0]
+    clean = document_losses(bridge, tokens, judging.batch_tokens)
+    rows = []
+    for one in find(grid, section.family, section.sparsity, section.expansion, hook):
+        job = Job(one.sae, grid.model, hook, one.recipe, one.seed, grid.n_samples)
+        rivals = train_rivals(activations, load_sae(saes / one.sae), job, training)
+        sums = reconstruct(bridge, tokens, {hook: list(rivals.values())}, judging.batch_tokens)
+        judged = judge_hook(bridge, tokens, hook, sums[hook], clean, judging)
+        where = {"model": grid.model, "hook": hook, "seed": one.seed}
+        rows += [where | {"kind": kind} | row for kind, row in zip(rivals, judged, strict=True)]
+    return pd.DataFrame(rows)

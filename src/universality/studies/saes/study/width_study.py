@@ -1,14 +1,17 @@
 """The comparisons of a width sweep: SAEs of one hook that differ only in width and seed."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from universality.core.corpora import Tokens
 from universality.core.intervals import mean_over_seeds
 from universality.core.progress import progress
 from universality.core.randomness import derive_seed, generator
-from universality.core.splicing import Outcomes, encode
+from universality.core.splicing import Intervals, Outcomes, SplicedModel, encode
+from universality.studies.saes.evaluation import load_sae
 from universality.studies.saes.params.anatomy import Widths
 from universality.studies.saes.study.widths import (
     Dictionary,
@@ -158,3 +161,39 @@ def _stitch(
             where["n_tokens"] = len(new)
             rows.append(where | numbers | seen[key])
     return rows
+
+
+def stitching_outcomes(
+    bridge: Any, tokens: Tokens, hooks: list[str], params: Widths
+) -> dict[str, Outcomes]:
+    """Return for every hook what becomes of the model on `tokens` when its activations change."""
+    spliced = SplicedModel(bridge, tokens, hooks, params.batch_tokens)
+    rng = generator(params.seed, "stitching")
+    return {
+        hook: Outcomes(spliced, hook, Intervals(spliced.documents, params.n_bootstrap, rng))
+        for hook in hooks
+    }
+
+
+def sweep_tables(
+    rows: list[dict[str, Any]],
+    saes: Path,
+    sample: np.ndarray,
+    outcomes: Outcomes | None,
+    params: Widths,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables splitting, seeds, insertion and, with `outcomes`, stitching of a sweep.
+
+    `rows` are those of `sweeps`, `saes` the directory of these SAEs, `sample` activations `(n, d)`.
+    """
+    x = sample.astype(np.float32)
+    sweep = {
+        (int(row["expansion"]), int(row["seed"])): Dictionary(load_sae(saes / row["sae"]), x)
+        for row in rows
+    }
+    found = {"splitting": split_table(sweep, params)}
+    found["seeds"] = over_seeds(found["splitting"])
+    found["insertion"] = insertion_table(sweep, x, params)
+    if outcomes is not None:
+        found["stitching"] = stitching_table(sweep, outcomes, params)
+    return found

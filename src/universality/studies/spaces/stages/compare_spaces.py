@@ -1,4 +1,4 @@
-"""`universality compare-spaces`: CCA and its relatives between the spaces of two models."""
+"""`universality run compare-spaces`: CCA and its relatives between the spaces of two models."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality feature-coordinates`: where the features of a linked pair lie on their maps."""
+"""`universality run feature-coordinates`: where the features of a linked pair lie on their maps."""
 
 from pathlib import Path
 from typing import Annotated

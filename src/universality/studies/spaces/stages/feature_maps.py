@@ -1,4 +1,4 @@
-"""`universality feature-maps`: maps and clusters of a pair's features, and words on circles."""
+"""`universality run feature-maps`: maps and clusters of a pair's features, and words on circles."""
 
 from pathlib import Path
 from typing import Annotated

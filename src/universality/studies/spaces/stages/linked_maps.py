@@ -1,4 +1,4 @@
-"""`universality linked-maps`: the interactive map of a pair's features, one offline page."""
+"""`universality run linked-maps`: the interactive map of a pair's features, one offline page."""
 
 from pathlib import Path
 from typing import Annotated

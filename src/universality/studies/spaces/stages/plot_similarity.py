@@ -1,4 +1,4 @@
-"""`universality plot-similarity`: the figures of the study of spaces, from its tables."""
+"""`universality run plot-similarity`: the figures of the study of spaces, from its tables."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

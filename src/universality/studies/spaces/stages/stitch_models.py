@@ -1,4 +1,4 @@
-"""`universality stitch-models`: activations of one model put into another."""
+"""`universality run stitch-models`: activations of one model put into another."""
 
 from pathlib import Path
 from typing import Annotated

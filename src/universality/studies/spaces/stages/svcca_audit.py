@@ -1,4 +1,4 @@
-"""`universality svcca-audit`: what the published SVCCA measures."""
+"""`universality run svcca-audit`: what the published SVCCA measures."""
 
 from pathlib import Path
 from typing import Annotated

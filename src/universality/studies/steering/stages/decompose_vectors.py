@@ -1,4 +1,4 @@
-"""`universality decompose-vectors`: what steering vectors are made of, in SAE features."""
+"""`universality run decompose-vectors`: what steering vectors are made of, in SAE features."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality plot-steering`: the figures of the study of steering, from its tables."""
+"""`universality run plot-steering`: the figures of the study of steering, from its tables."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""`universality steer-effects`: what steering vectors do to a model's output."""
+"""`universality run steer-effects`: what steering vectors do to a model's output."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,49 +24,18 @@ def command(
     shared = load_section(params, Steering, "steering")
     every = load_section(contrasts, Contrasts).root
 
-    import pandas as pd
-
-    from universality.core.corpora import load_tokenizer
     from universality.core.io import atomic_directory, write_table
     from universality.core.models import load_bridge
-    from universality.studies.steering.contrasts import choose, contrast_tokens, stop_tokens
-    from universality.studies.steering.effects import Writing
-    from universality.studies.steering.study import (
-        depth_table,
-        run_trials,
-        steering_vectors,
-        summary,
-        text_table,
-        trial_table,
-        with_dose,
-    )
+    from universality.studies.steering.contrasts import choose, contrast_tokens
+    from universality.studies.steering.effect_study import effect_tables, word_table
 
+    wanted = choose(every, section.contrasts)
     chosen = {
         name: contrast_tokens(name, contrast, model, section.n_prompts)
-        for name, contrast in choose(every, section.contrasts).items()
+        for name, contrast in wanted.items()
     }
-    bridge, stop = load_bridge(model), stop_tokens(model)
-    vectors, about = steering_vectors(bridge, chosen, section, shared)
-    writing = Writing(section.writing.n_new, stop, shared.seed)
-    trials = trial_table(vectors, section, shared)
-    doses, tokens = run_trials(bridge, trials, vectors, chosen, section.hook, writing, shared)
-    tokenizer = load_tokenizer(model)[0]
-    words = [
-        {"contrast": name, "set": side, "n_words": len(given), "n_kept": len(given) - len(lost),
-         "dropped": " ".join(lost)}
-        for name, one in chosen.items()
-        for side, given, lost in zip(
-            ("more", "less"), every[name].words, one.dropped, strict=True
-        )
-    ]  # fmt: skip
-    tables = {
-        "doses": doses,
-        "summary": with_dose(summary(doses, shared), about),
-        "depth": depth_table(doses, about, section.dose, shared.method),
-        "texts": text_table(doses, tokens, chosen, tokenizer.decode, stop, shared.method),
-        "vectors": about,
-        "words": pd.DataFrame(words),
-    }
+    tables = effect_tables(load_bridge(model), model, chosen, section, shared)
+    tables["words"] = word_table(wanted, chosen)
     with atomic_directory(out) as folder:
         for name, table in tables.items():
             write_table(folder / f"{name}.parquet", table)

@@ -1,4 +1,4 @@
-"""`universality steer-maps`: positions in SAE features, mapped before and after steering."""
+"""`universality run steer-maps`: positions in SAE features, mapped before and after steering."""
 
 from pathlib import Path
 from typing import Annotated

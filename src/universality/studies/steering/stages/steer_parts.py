@@ -1,4 +1,4 @@
-"""`universality steer-parts`: which part of a steering vector carries its effect."""
+"""`universality run steer-parts`: which part of a steering vector carries its effect."""
 
 from pathlib import Path
 from typing import Annotated

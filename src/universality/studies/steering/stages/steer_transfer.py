@@ -1,4 +1,4 @@
-"""`universality steer-transfer`: steer a model with a vector of another."""
+"""`universality run steer-transfer`: steer a model with a vector of another."""
 
 from pathlib import Path
 from typing import Annotated
