@@ -1,4 +1,4 @@
-"""`universality run wordnet-words`: the words of WordNet in their forms, and names of its synsets."""
+"""`universality run wordnet-words`: WordNet's words in their forms, and its synsets' names."""
 
 from pathlib import Path
 from typing import Annotated

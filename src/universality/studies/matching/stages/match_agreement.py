@@ -1,4 +1,4 @@
-"""`universality run match-agreement`: matched features by what they write, SAEs by their weights."""
+"""`universality run match-agreement`: matched features by what they write, SAEs by weights."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`universality run compare-decoders`: CCA and its relatives on decoder rows of matched features."""
+"""`universality run compare-decoders`: CCA and relatives on decoder rows of matched features."""
 
 from pathlib import Path
 from typing import Annotated

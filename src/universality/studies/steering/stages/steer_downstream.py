@@ -1,4 +1,4 @@
-"""`universality run steer-downstream`: which SAE features a steering vector changes, layer by layer."""
+"""`universality run steer-downstream`: which SAE features a vector changes, layer by layer."""
 
 from pathlib import Path
 from typing import Annotated
