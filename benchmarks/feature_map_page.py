@@ -22,7 +22,8 @@ from universality.studies.matching.pairings import Pairing
 from universality.studies.matching.params.matching import Pair
 from universality.studies.spaces.linked_maps.content import Layer, Side, page_data
 from universality.studies.spaces.linked_maps.page import about, render
-from universality.studies.spaces.linked_maps.partners import NAMES, Paired
+from universality.studies.matching.labels import PAIRINGS
+from universality.studies.spaces.linked_maps.partners import Paired
 from universality.studies.spaces.linked_maps.words import describe, words_of
 from universality.studies.spaces.params.linked_maps import LinkedMaps
 
@@ -45,7 +46,7 @@ def synthetic_page(n_features: int = N_FEATURES, n_layers: int = N_LAYERS) -> st
     layers = [(i, j, i == j) for i in range(n_layers) for j in range(n_layers)]
     found = []
     for i, j, best in layers:
-        for name in NAMES if best else ["a_to_b"]:
+        for name in PAIRINGS if best else ["a_to_b"]:
             pairs = np.arange(n_features), rng.permutation(n_features)
             r = rng.uniform(-0.1, 1, n_features)
             numbers = {"median_r": float(np.median(r)), "median_r_null": 0.0, "n_null": 1.0}

@@ -223,11 +223,14 @@ def _run_forked() -> None:
         if paths:
             stage.repo.pull(paths)
 
-    def reproduce_stage(stage: Any, **options: Any) -> Any:
-        now[stage.addressing] = stage
-        if options.get("pull"):
-            pull(stage, lacking(stage, in_part=True))
-        return one(stage, **options)
+    def reproduce_all(stages: list[Any], repro_fn: Any = one, **options: Any) -> Any:
+        def reproduce_stage(stage: Any, **options: Any) -> Any:
+            now[stage.addressing] = stage
+            if options.get("pull"):
+                pull(stage, lacking(stage, in_part=True))
+            return repro_fn(stage, **options)  # an experiment's own
+
+        return one_by_one(stages, repro_fn=reproduce_stage, **options)
 
     def run_command(executable: str | None, cmd: str, **options: Any) -> None:
         words = shlex.split(cmd, comments=False)
@@ -248,7 +251,7 @@ def _run_forked() -> None:
         if took:
             RAN[name] = took
 
-    reproduce._reproduce = functools.partial(one_by_one, repro_fn=reproduce_stage)
+    reproduce._reproduce = reproduce_all
     run._run = run_command
     run._pull_missing_deps = lambda stage: pull(stage, lacking(stage))
 

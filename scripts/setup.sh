@@ -45,11 +45,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "installing requirements.lock into .venv (some minutes the first time)"
 # pip unpacks on one core, so two of them install every second package each. --no-compile: Python
 # keeps the bytecode of what it imports, a third of all files.
-halves=$(mktemp -d)
-trap 'rm -rf "$halves"' EXIT
 install_half() {
-    awk -v half="$1" '/^[^ #]/ { n++ } !/^#/ && n % 2 == half' requirements.lock >"$halves/$1"
-    .venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement "$halves/$1"
+    awk -v half="$1" '/^[^ #]/ { n++ } !/^#/ && n % 2 == half' requirements.lock >".venv/half$1"
+    .venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes --requirement ".venv/half$1"
 }
 install_half 0 &
 first=$!

@@ -35,8 +35,21 @@ FIRST = (
     "unit/test_explorer.py",
     "unit/test_hierarchy.py",
     "unit/test_pretrained.py",
-    "pipeline/test_slurm.py",
+    "unit/test_tinystories.py",
+    "unit/test_llama2c.py",
+    "unit/test_error_study.py",
+    "unit/test_machine.py",
+    "unit/test_geometry.py",
+    "unit/test_quick_dvc.py",
+    "unit/test_forks.py",
+    "unit/test_matching_figures.py",
+    "unit/test_similarity_study.py",
+    "unit/test_similarity.py",
+    "unit/test_movement.py",
+    "unit/test_steering_stages.py",
+    "unit/test_toy.py",
     "pipeline/test_faults.py",
+    "pipeline/test_slurm.py",
     "pipeline/test_remotes.py",
     "pipeline/test_experiments.py",
     "pipeline/test_pins.py",
@@ -47,8 +60,8 @@ FIRST = (
 )
 """Files in the order in which they start; all others follow.
 
-The first makes both runs of the pipeline. The others that need one come a few minutes later, so
-that no process waits for them, and the short files come last, so that all processes end together.
+The first makes both runs of the pipeline. The others that need one come five minutes later, so that
+no process waits for them, and the short files come last, so that all processes end together.
 """
 SOURCES = ROOT / "data" / "sources.yaml"
 

@@ -243,12 +243,12 @@ def test_pairings_change_partners_and_numbers(page, file, world):
     rows = table.query("layer_a == 0 and layer_b == 0").set_index("pairing")
     rival = planted.PLANTED  # its nearest one is nearer to feature 0
     for pairing, name in (
-        ("a_to_b", "nearest in B (greedy)"),
-        ("b_to_a", "nearest in A (greedy)"),
-        ("one_per_b", "nearest, one per B"),
+        ("a_to_b", "nearest in B, may be shared"),
+        ("b_to_a", "nearest in A, may be shared"),
+        ("one_per_b", "nearest in B, one for each of B"),
         ("mutual", "mutual nearest"),
         ("hungarian", "one to one (Hungarian)"),
-        ("transport", "optimal transport"),
+        ("transport", "optimal transport (entropic)"),
     ):
         page.select_option("#pairing", pairing)
         row = rows.loc[pairing]
@@ -292,7 +292,7 @@ def test_layers_change_maps_and_pairings(page, file):
     expect(page.locator("#caption-a")).to_contain_text(f"A: one, layer {a}")
     expect(page.locator("#caption-b")).to_contain_text(f"B: two, layer {b}")
     n = len(pairs_of(file, other, "a_to_b"))
-    expect(page.locator("#numbers")).to_contain_text(f"nearest in B (greedy): {n} pairs, median r")
+    expect(page.locator("#numbers")).to_contain_text(f"nearest in B, may be shared: {n} pairs, median r")
     expect(page.locator("#meaning")).to_contain_text("judged for the best layers only")
     assert page.locator("#pairing option:not([disabled])").count() == 1
     page.select_option("#layers", best[1])

@@ -61,6 +61,6 @@ def test_by_keyboard_from_the_index_to_where_a_figure_comes_from(browser, report
     figure = page.locator("[id='matching.best_r']")
     figure.locator("summary").focus()
     page.keyboard.press("Enter")
-    assert "universality plot-matching" in figure.locator("pre").inner_text()
+    assert "universality run plot-matching" in figure.locator("pre").inner_text()
     assert said == []
     page.close()
