@@ -37,7 +37,7 @@ def test_it_is_made_again_on_request_and_with_other_parameters(pinned, tmp_path)
     assert TEXT in ran(reproduce(clone, "dvc", "--from=text"))
     assert clone.lock == pinned.lock
     params = clone.folder / "params.yaml"
-    params.write_text(params.read_text().replace("n_tokens: 20000", "n_tokens: 10000", 1))
+    params.write_text(params.read_text().replace("n_tokens: 12000", "n_tokens: 6000", 1))
     assert {TEXT, READER} <= ran(reproduce(clone, "dvc"))
     assert clone.lock[TEXT]["outs"] != pinned.lock[TEXT]["outs"]
     done = clone(PYTHON, "pipeline/run.py", "embedded", "dvc", "--from=models", check=False)
