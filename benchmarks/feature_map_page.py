@@ -18,11 +18,11 @@ import scipy.sparse as sp
 from playwright.sync_api import Page, sync_playwright
 
 from universality.core.contexts import positions
+from universality.studies.matching.labels import PAIRINGS
 from universality.studies.matching.pairings import Pairing
 from universality.studies.matching.params.matching import Pair
 from universality.studies.spaces.linked_maps.content import Layer, Side, page_data
 from universality.studies.spaces.linked_maps.page import about, render
-from universality.studies.matching.labels import PAIRINGS
 from universality.studies.spaces.linked_maps.partners import Paired
 from universality.studies.spaces.linked_maps.words import describe, words_of
 from universality.studies.spaces.params.linked_maps import LinkedMaps

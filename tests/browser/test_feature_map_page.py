@@ -292,7 +292,8 @@ def test_layers_change_maps_and_pairings(page, file):
     expect(page.locator("#caption-a")).to_contain_text(f"A: one, layer {a}")
     expect(page.locator("#caption-b")).to_contain_text(f"B: two, layer {b}")
     n = len(pairs_of(file, other, "a_to_b"))
-    expect(page.locator("#numbers")).to_contain_text(f"nearest in B, may be shared: {n} pairs, median r")
+    shown = f"nearest in B, may be shared: {n} pairs, median r"
+    expect(page.locator("#numbers")).to_contain_text(shown)
     expect(page.locator("#meaning")).to_contain_text("judged for the best layers only")
     assert page.locator("#pairing option:not([disabled])").count() == 1
     page.select_option("#layers", best[1])
