@@ -43,14 +43,11 @@ def main(arguments: list[str]) -> int:
         return commit()
     stage, with_gpu = arguments[0].removeprefix("--stage="), arguments[1]
     if os.environ[MODE] == "exact":
-        if os.environ.get(forks.SHARED):
-            os.environ[STAGE] = stage
-            status, said = forks.run_beside(stage, exact, Path())
-            sys.stdout.write(said)
-            # Of one that failed all that it said, which is why.
-            _show(line for line in said.splitlines() if status or line.startswith(f"{stage}: "))
-            return status
-        return subprocess.run([*QUICK, *_exact(stage)], check=False).returncode
+        status, said = _exactly(stage)
+        sys.stdout.write(said)
+        # Of one that failed all that it said, which is why.
+        _show(line for line in said.splitlines() if status or line.startswith(f"{stage}: "))
+        return status
     with alone.among_stages(Path()):
         return _fast(stage, with_gpu == "1")
 
@@ -59,6 +56,18 @@ def _show(lines: Iterable[str]) -> None:
     """Write `lines` to the terminal of Snakemake, if there is one: see the Snakefile."""
     with contextlib.suppress(OSError), os.fdopen(_TERMINAL, "w", closefd=False) as terminal:
         terminal.writelines(f"{line}\n" for line in lines)
+
+
+def _exactly(stage: str) -> tuple[int, str]:
+    """Let DVC run the stage; returns its exit status and what it says."""
+    if os.environ.get(forks.SHARED):
+        os.environ[STAGE] = stage
+        return forks.run_beside(stage, exact, Path())
+    command = [*QUICK, *_exact(stage)]
+    done = subprocess.run(
+        command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    return done.returncode, done.stdout
 
 
 def _exact(stage: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Each stage that can use a GPU has one for itself; with a made-up number of devices."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -110,6 +111,36 @@ stages:
   on_cpu:
     cmd: universality check
 """
+
+
+JOBS = """
+stages:
+  good:
+    cmd: universality check
+  bad:
+    cmd: universality run fetch nothing --sources lacking --out bad
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "status", "shown"),
+    [("good", 0, r"good: \d+ s, "), ("bad", 255, "universality: lacking: cannot be read")],
+)
+def test_a_job_without_forks_shows_how_long_or_why(tmp_path, stage, status, shown):
+    """Where there is no shared server, as on other systems than Linux."""
+    (tmp_path / "dvc.yaml").write_text(JOBS)
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "UNIVERSALITY_FORK": "0"}
+    environment["UNIVERSALITY_MODE"] = "exact"
+    init = ["dvc", "init", "--no-scm"]
+    subprocess.run(init, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    job = ["sh", "-c", f"python pipeline/job.py --stage={stage} 0 3>&2 > log 2>&1"]
+    done = subprocess.run(job, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert re.search(shown, done.stderr)
+    assert re.search(shown, (tmp_path / "log").read_text())
 
 
 def test_stages_of_a_run_are_placed(devices, tmp_path):
